@@ -1,0 +1,62 @@
+# Collegium. `make help` lists what there is; the work itself is in scripts/setup and scripts/demo.
+
+PYTHON ?= python3
+STORE ?= embedded
+ROUNDS ?=
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+WORKERS ?= 2
+
+ROOT := $(CURDIR)
+PY := .venv/bin/python
+# Ends whatever a command leaves running, also after an interrupt.
+RUN := exec $(PY) -m scripts.setup.supervise
+
+export PATH := $(ROOT)/build/bin:$(ROOT)/.venv/bin:$(PATH)
+export APE_DATA_FOLDER := $(ROOT)/build/ape
+export SOLCX_BINARY_PATH := $(ROOT)/build/solcx
+export PYTHONNOUSERSITE := 1
+export TORCH UV
+
+.PHONY: help setup kubo demo test test-python test-contracts bench lint format lock clean
+.NOTPARALLEL:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install everything into this clone (TORCH=cpu for the small PyTorch)
+	@exec $(PYTHON) -m scripts.setup
+
+kubo: ## Build or find Kubo, the IPFS daemon
+	@exec $(PYTHON) -m scripts.setup kubo
+
+demo: setup $(if $(filter kubo,$(STORE)),kubo) ## Run a whole federation (STORE=embedded|kubo, ROUNDS=10)
+	@$(RUN) $(PY) -m scripts.demo --store $(STORE) $(if $(ROUNDS),--rounds $(ROUNDS)) $(DEMO_ARGS)
+
+test: setup kubo test-contracts test-python ## Set up and run all tests
+
+test-contracts: setup
+	@$(PY) -m scripts.export_abi --check
+	@$(RUN) forge test
+
+test-python: setup kubo
+	@$(RUN) $(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+bench: setup kubo ## Measure, and write benchmarks/results.json
+	@$(RUN) $(PY) -m benchmarks
+
+lint: setup ## Check style and types
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy collegium client/collegium_client coordinator/collegium_coordinator scripts
+
+format: setup ## Sort imports and apply what the linter can fix
+	@$(PY) -m ruff check --fix .
+
+lock: ## Resolve requirements/dev.txt anew (needs uv)
+	@rm -f requirements/dev.txt
+	@uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras \
+		-c requirements/constraints.txt --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --no-annotate -o requirements/dev.txt
+
+clean: ## Remove everything that was installed or generated in this clone
+	@rm -rf .venv node_modules build .build contracts/.cache *.egg-info

@@ -1,0 +1,34 @@
+"""The compiled contracts, so that a demo or a test does not start with a compilation."""
+
+from __future__ import annotations
+
+from .paths import BUILD, ROOT, SOLCX_FOLDER, VENV, environment
+from .steps import Step, call
+
+CONTRACTS = ROOT / "contracts"
+MANIFEST = ROOT / ".build" / "__local__.json"
+
+
+def sources() -> list[object]:
+    """Every Solidity file of ours."""
+    return sorted(path for path in CONTRACTS.rglob("*.sol") if ".cache" not in path.parts)
+
+
+def compile_contracts() -> None:
+    """`ape compile`."""
+    call([str(VENV / "bin" / "ape"), "compile"], env=environment())
+
+
+COMPILED = Step(
+    name="contracts",
+    title="Contracts",
+    stamp=BUILD / "contracts.stamp",
+    inputs=lambda: [
+        *(path for path in sources()),  # type: ignore[misc]
+        ROOT / "ape-config.yaml",
+        ROOT / "package-lock.json",
+        str(SOLCX_FOLDER),
+    ],
+    outputs=lambda: [MANIFEST] if sources() else [],
+    act=compile_contracts,
+)
