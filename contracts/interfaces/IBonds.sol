@@ -85,6 +85,9 @@ interface IBonds {
     function lockOf(uint64 studyId, address institution, Role role) external view returns (uint128 amount, uint40 releasableAt);
     function creditOf(address account) external view returns (uint256);
     function isFined(bytes32 key) external view returns (bool);
+    /// @notice Grows with every change of a lock of this study (lock, topUp, beginRelease, release, fine): Collegium reads it at
+    ///         open, one call instead of one per member, to learn whether who can pay a fine may have changed.
+    function revisionOf(uint64 studyId) external view returns (uint32);
     function burnable() external view returns (uint256);
     function UNBONDING_PERIOD() external view returns (uint40);
     function REWARD_HOLD() external view returns (uint40);
