@@ -15,6 +15,7 @@ RUN := exec $(PY) -m scripts.setup.supervise
 export PATH := $(ROOT)/build/bin:$(ROOT)/.venv/bin:$(PATH)
 export APE_DATA_FOLDER := $(ROOT)/build/ape
 export SOLCX_BINARY_PATH := $(ROOT)/build/solcx
+export MPLCONFIGDIR := $(ROOT)/build/matplotlib
 export PYTHONNOUSERSITE := 1
 export TORCH UV
 

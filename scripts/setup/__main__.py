@@ -6,7 +6,7 @@ import signal
 import sys
 from types import FrameType
 
-if sys.version_info < (3, 9):
+if sys.version_info < (3, 9):  # noqa: UP036 - this file runs under whatever Python is there
     sys.exit("setup: Python 3.9 or newer is needed to set up, 3.11 or 3.12 to run.")
 
 from .contracts import COMPILED

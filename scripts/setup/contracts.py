@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .paths import BUILD, ROOT, SOLCX_FOLDER, VENV, environment
 from .steps import Step, call
 
@@ -9,7 +11,7 @@ CONTRACTS = ROOT / "contracts"
 MANIFEST = ROOT / ".build" / "__local__.json"
 
 
-def sources() -> list[object]:
+def sources() -> list[Path]:
     """Every Solidity file of ours."""
     return sorted(path for path in CONTRACTS.rglob("*.sol") if ".cache" not in path.parts)
 
@@ -24,7 +26,7 @@ COMPILED = Step(
     title="Contracts",
     stamp=BUILD / "contracts.stamp",
     inputs=lambda: [
-        *(path for path in sources()),  # type: ignore[misc]
+        *sources(),
         ROOT / "ape-config.yaml",
         ROOT / "package-lock.json",
         str(SOLCX_FOLDER),
