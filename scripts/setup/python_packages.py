@@ -16,14 +16,18 @@ OLDEST, NEWEST = (3, 11), (3, 12)
 """Ape holds numpy below 2, which has no wheels for Python 3.13."""
 
 SOURCES = ("collegium", "client/collegium_client", "coordinator/collegium_coordinator")
+TORCH_CHOICE = VENV / "torch-choice"
 CUDA_ONLY = re.compile(r"^(torch|triton|nvidia-|cuda-)")
 
 
 def torch_choice() -> str:
-    """`TORCH`: `default` is the build that the package index serves, `cpu` is the small one."""
-    choice = os.environ.get("TORCH") or "default"
+    """`TORCH`: `default` is the build that the package index serves, `cpu` is the small one.
+
+    Without it the environment keeps the choice it was made with.
+    """
+    choice = os.environ.get("TORCH") or (TORCH_CHOICE.read_text() if TORCH_CHOICE.exists() else "default")
     if choice not in ("default", "cpu"):
-        raise SetupError(f"TORCH={choice} is unknown. Use TORCH=cpu, or leave it out.")
+        raise SetupError(f"TORCH={choice} is unknown. Use TORCH=cpu or TORCH=default, or leave it out.")
     return choice
 
 
@@ -55,8 +59,8 @@ def lock_without_torch() -> tuple[Path, str]:
 
 def install_packages() -> None:
     """Create `.venv` and install the lock into it."""
-    uv, lock, torch_cpu = find_uv(), LOCK, ""
-    if torch_choice() == "cpu":
+    uv, lock, torch_cpu, choice = find_uv(), LOCK, "", torch_choice()
+    if choice == "cpu":
         if uv is None:
             raise SetupError("TORCH=cpu needs uv. Install uv, or leave TORCH out.")
         lock, torch_cpu = lock_without_torch()
@@ -67,8 +71,9 @@ def install_packages() -> None:
         if torch_cpu:
             # The CPU build has other hashes than the one in the lock.
             call([*install, "--no-deps", "--torch-backend", "cpu", f"torch=={torch_cpu}"])
+        TORCH_CHOICE.write_text(choice)
         return
-    say("uv is not installed; pip takes some minutes")
+    say("without uv, pip takes some minutes")
     if VENV.exists():
         shutil.rmtree(VENV)
     call([find_python(), "-m", "venv", str(VENV)])
