@@ -7,16 +7,10 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
-ROOT := $(CURDIR)
 PY := .venv/bin/python
-# Ends whatever a command leaves running, also after an interrupt.
+# Puts the tools of this clone first, and ends whatever the command leaves running, interrupted or not.
 RUN := exec $(PY) -m scripts.setup.supervise
 
-export PATH := $(ROOT)/build/bin:$(ROOT)/.venv/bin:$(PATH)
-export APE_DATA_FOLDER := $(ROOT)/build/ape
-export SOLCX_BINARY_PATH := $(ROOT)/build/solcx
-export MPLCONFIGDIR := $(ROOT)/build/matplotlib
-export PYTHONNOUSERSITE := 1
 export TORCH UV
 
 .PHONY: help setup kubo demo test test-python test-contracts bench lint format lock clean
@@ -37,7 +31,7 @@ demo: setup $(if $(filter kubo,$(STORE)),kubo) ## Run a whole federation (STORE=
 test: setup kubo test-contracts test-python ## Set up and run all tests
 
 test-contracts: setup
-	@$(PY) -m scripts.export_abi --check
+	@$(RUN) $(PY) -m scripts.export_abi --check
 	@$(RUN) forge test
 
 test-python: setup kubo

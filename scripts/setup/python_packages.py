@@ -35,7 +35,8 @@ def find_python() -> str:
     """An interpreter that pip can build the environment from."""
     low, high = ".".join(map(str, OLDEST)), ".".join(map(str, NEWEST))
     if OLDEST <= sys.version_info[:2] <= NEWEST:
-        return sys.executable
+        # Not the environment that is about to be replaced, even when it is active.
+        return str(getattr(sys, "_base_executable", sys.executable))
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
         if path := shutil.which(f"python3.{minor}"):
             return path

@@ -1,4 +1,4 @@
-"""`python -m scripts.setup.supervise COMMAND ...`: run it, and leave no process behind.
+"""`python -m scripts.setup.supervise COMMAND ...`: run it with this clone's tools, and leave no process.
 
 An interrupt goes to the command first, so that it can end its own processes in order. Whatever is still
 there after a grace period, or after the command has ended in any way, is ended here, orphans included.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import FrameType
+
+from . import paths
 
 ORDERLY_SECONDS = 20.0
 TERMINATE_SECONDS = 5.0
@@ -122,13 +125,16 @@ def main(command: list[str]) -> int:
         return 2
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     interrupts = Interrupts()
+    environment = paths.environment()
+    # Python looks a command up in its own PATH, not in the one it passes on.
+    command = [shutil.which(command[0], path=environment["PATH"]) or command[0], *command[1:]]
 
     def prepare() -> None:
         os.setpgid(0, 0)  # the terminal's interrupt comes through us, once
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     try:
-        child = subprocess.Popen(command, preexec_fn=prepare)
+        child = subprocess.Popen(command, preexec_fn=prepare, env=environment)
     except OSError as error:
         print(f"cannot start {command[0]}: {error}", file=sys.stderr)
         return 127
