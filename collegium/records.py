@@ -130,7 +130,7 @@ def bitmap_of(indices: Sequence[int]) -> int:
     return functools.reduce(lambda bitmap, index: bitmap | 1 << index, indices, 0)
 
 
-def _camel(name: str) -> str:
+def camel_case(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
 
@@ -164,7 +164,7 @@ def _coerce(owner: str, name: str, kind: str, value: Any) -> Any:
     return value
 
 
-def _word(kind: str, value: Any) -> bytes:
+def abi_word(kind: str, value: Any) -> bytes:
     if kind == "bytes32":
         return bytes(value)
     if kind == "address":
@@ -220,7 +220,7 @@ class Record:
         types = cls.field_types()
         if isinstance(value, Mapping):
             try:
-                items = [value[_camel(name)] for name in types]
+                items = [value[camel_case(name)] for name in types]
             except KeyError as missing:
                 raise RecordError(f"{cls.__name__} lacks {missing}.") from None
         else:
@@ -248,7 +248,7 @@ class Record:
 
     def words(self) -> bytes:
         """``abi.encode`` of a record whose fields are all static: one 32-byte word per field."""
-        return b"".join(_word(kind, getattr(self, name)) for name, kind in self.field_types().items())
+        return b"".join(abi_word(kind, getattr(self, name)) for name, kind in self.field_types().items())
 
 
 @dataclass(frozen=True, slots=True)
