@@ -19,6 +19,7 @@ interface IMembers {
     error MembersTooFewApprovals(uint256 valid, uint256 needed);
     error MembersApprovalsNotAscending(address previous, address current);
     error MembersNotCouncil(address signer);
+    error MembersApprovalsMalformed(uint256 length);
     error MembersAlreadyAdmitted(address institution);
     error MembersUnknownInstitution(address institution);
     error MembersSuspended(address institution);
