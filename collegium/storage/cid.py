@@ -62,9 +62,7 @@ class Cid:
 
     def __post_init__(self) -> None:
         if len(self.digest) != 32:
-            raise CidError(
-                f"A CID needs a digest of 32 bytes, not {len(self.digest)}.", digest=bytes(self.digest)
-            )
+            raise CidError(f"A CID needs a digest of 32 bytes, not {len(self.digest)}.", digest=bytes(self.digest))
         if self.codec not in (RAW, DAG_PB):
             raise CidError(f"Codec {self.codec:#x} is not raw (0x55) or dag-pb (0x70).", codec=self.codec)
         object.__setattr__(self, "digest", bytes(self.digest))
@@ -94,9 +92,7 @@ class Cid:
             numbers.append(value)
         version, codec, function, length = numbers
         if version != 1:
-            raise CidUnsupportedError(
-                f"CID version {version} is unknown; only version 1 is used here.", hint=_HINT
-            )
+            raise CidUnsupportedError(f"CID version {version} is unknown; only version 1 is used here.", hint=_HINT)
         if function != _SHA2_256:
             why = " It would carry its content instead of naming it." if function == 0 else ""
             name = _HASHES.get(function, hex(function))
@@ -110,8 +106,7 @@ class Cid:
             )
         if length != 32 or len(data) != position + 32:
             raise CidError(
-                f"The CID announces a digest of {length} bytes and carries {len(data) - position}; "
-                "sha2-256 has 32.",
+                f"The CID announces a digest of {length} bytes and carries {len(data) - position}; sha2-256 has 32.",
                 hint=_HINT,
             )
         return cls(data[position:], codec)
@@ -148,9 +143,7 @@ def parse_cid(text: str) -> Cid:
     try:
         data = base64.b32decode(body.upper() + "=" * (-len(body) % 8))
     except (binascii.Error, ValueError) as error:
-        raise CidError(
-            f"{shown!r} is not valid base32: it is cut short or mistyped.", hint=_HINT, cid=shown
-        ) from error
+        raise CidError(f"{shown!r} is not valid base32: it is cut short or mistyped.", hint=_HINT, cid=shown) from error
     cid = Cid.from_bytes(data)
     if cid.text != text:
         raise CidError(f"{shown!r} is not the canonical form of {cid.text}.", hint=_HINT, cid=shown)

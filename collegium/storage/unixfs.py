@@ -99,9 +99,7 @@ class Importer:
             self._rest = bytearray()
         level = self._leaves
         while len(level) > 1:
-            level = [
-                self._node(level[start : start + MAX_LINKS]) for start in range(0, len(level), MAX_LINKS)
-            ]
+            level = [self._node(level[start : start + MAX_LINKS]) for start in range(0, len(level), MAX_LINKS)]
         return level[0].cid
 
     def _leaf(self, data: bytes | bytearray | memoryview) -> None:
@@ -115,9 +113,7 @@ class Importer:
         cid = Cid(hashlib.sha256(block).digest(), DAG_PB)
         if self._sink is not None:
             self._sink(cid, block)
-        return _Node(
-            cid, len(block) + sum(child.tsize for child in children), sum(child.size for child in children)
-        )
+        return _Node(cid, len(block) + sum(child.tsize for child in children), sum(child.size for child in children))
 
 
 def read_blob(cid: Cid, source: BlockSource, *, max_bytes: int) -> Iterator[bytes]:
@@ -159,50 +155,39 @@ class _Link:
     size: int
 
 
-def _walk(
-    block: bytes, links: list[_Link], cid: Cid, size: int, height: int, source: BlockSource
-) -> Iterator[bytes]:
+def _walk(block: bytes, links: list[_Link], cid: Cid, size: int, height: int, source: BlockSource) -> Iterator[bytes]:
     """Leaves below a parsed node; returns after the total of its blocks was compared with its links."""
     expected = _child_sizes(size, height)
     if [link.size for link in links] != expected:
         raise UnixFsError(
-            f"Node {cid} splits {size} bytes into {len(links)} parts, "
-            f"not into the {len(expected)} of the profile.",
+            f"Node {cid} splits {size} bytes into {len(links)} parts, not into the {len(expected)} of the profile.",
             hint="Add the file with chunker size-1048576 and 1024 links per node.",
             cid=cid.text,
         )
     codec = RAW if height == 1 else DAG_PB
     for link in links:
         if link.codec != codec:
-            raise UnixFsError(
-                f"Node {cid} has a child of codec {link.codec:#x}; {codec:#x} is due.", cid=cid.text
-            )
+            raise UnixFsError(f"Node {cid} has a child of codec {link.codec:#x}; {codec:#x} is due.", cid=cid.text)
         if link.tsize != _tree_bytes(link.size, height - 1):
             raise UnixFsError(f"Node {cid} announces a wrong total size for a child.", cid=cid.text)
         child = Cid(link.digest, codec)
         if height == 1:
             leaf = _fetch(child, source, CHUNK_BYTES)
             if len(leaf) != link.size:
-                raise UnixFsError(
-                    f"Leaf {child} has {len(leaf)} bytes; {link.size} were announced.", cid=child.text
-                )
+                raise UnixFsError(f"Leaf {child} has {len(leaf)} bytes; {link.size} were announced.", cid=child.text)
             yield leaf
             continue
         inner = _fetch(child, source, MAX_BLOCK_BYTES)
         inner_links, inner_size = _parse_node(inner, child)
         if inner_size != link.size:
-            raise UnixFsError(
-                f"Node {child} has {inner_size} bytes; {link.size} were announced.", cid=child.text
-            )
+            raise UnixFsError(f"Node {child} has {inner_size} bytes; {link.size} were announced.", cid=child.text)
         yield from _walk(inner, inner_links, child, inner_size, height - 1, source)
 
 
 def _fetch(cid: Cid, source: BlockSource, limit: int) -> bytes:
     block = bytes(source(cid, limit))
     if len(block) > limit:
-        raise BlobOversizedError(
-            f"Block {cid} has more than the {limit} bytes allowed.", cid=cid.text, max_bytes=limit
-        )
+        raise BlobOversizedError(f"Block {cid} has more than the {limit} bytes allowed.", cid=cid.text, max_bytes=limit)
     if hashlib.sha256(block).digest() != cid.digest:
         raise CidMismatchError(f"The source answered other bytes than those of block {cid}.", cid=cid.text)
     return block
@@ -248,8 +233,7 @@ def _tree_bytes(size: int, height: int) -> int:
 
 def _encode_node(children: list[_Node]) -> bytes:
     links = b"".join(
-        _field(2, _field(1, child.cid.to_bytes()) + _field(2, b"") + _number(3, child.tsize))
-        for child in children
+        _field(2, _field(1, child.cid.to_bytes()) + _field(2, b"") + _number(3, child.tsize)) for child in children
     )
     sizes = b"".join(_number(4, child.size) for child in children)
     data = _number(1, 2) + _number(3, sum(child.size for child in children)) + sizes
@@ -337,12 +321,7 @@ def _parse_node(block: bytes, cid: Cid) -> tuple[list[_Link], int]:
             raise outer.error(f"more than {MAX_LINKS} links")
         link = _Reader(outer.payload(2), cid)
         target = link.payload(1)
-        if (
-            len(target) != 36
-            or target[0] != 1
-            or target[1] not in (RAW, DAG_PB)
-            or target[2:4] != b"\x12\x20"
-        ):
+        if len(target) != 36 or target[0] != 1 or target[1] not in (RAW, DAG_PB) or target[2:4] != b"\x12\x20":
             raise outer.error("a link is not a CIDv1 with sha2-256 and codec raw or dag-pb")
         if link.payload(2):
             raise outer.error("a link has a name, as in a directory")
@@ -363,7 +342,5 @@ def _parse_node(block: bytes, cid: Cid) -> tuple[list[_Link], int]:
         raise outer.error(f"block sizes add up to {sum(sizes)}, not {size}")
     if not found:
         raise outer.error("it has no links")
-    links = [
-        _Link(digest, codec, tsize, part) for (digest, codec, tsize), part in zip(found, sizes, strict=True)
-    ]
+    links = [_Link(digest, codec, tsize, part) for (digest, codec, tsize), part in zip(found, sizes, strict=True)]
     return links, size

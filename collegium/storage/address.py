@@ -1,0 +1,74 @@
+"""Opening a store by its address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from collegium.storage.errors import StoreAddressError
+from collegium.storage.folder import BlobFolder
+from collegium.storage.multi import MultiStore
+from collegium.storage.remote import RemoteStore
+from collegium.storage.store import DigestSigner, Store
+
+__all__ = ["open_store", "open_stores"]
+
+_HINT = "Write file:///folder, http://host:port (an embedded store) or kubo://host:port (the RPC of Kubo)."
+
+
+def open_store(
+    uri: str,
+    signer: DigestSigner | None = None,
+    study_id: int = 0,
+    *,
+    chain_id: int = 0,
+    quota_bytes: int | None = None,
+    timeout: float = 10.0,
+) -> Store:
+    """The store at an address.
+
+    uri: `file:///folder`; `http[s]://host:port`; `kubo[+https]://[user:password@]host:port`.
+    signer, study_id, chain_id: for writing to an embedded store. quota_bytes: for a folder.
+    timeout: seconds of silence after which a store counts as unreachable.
+
+    Raises:
+        StoreAddressError: the address cannot be understood.
+    """
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError as error:
+        raise StoreAddressError(f"The store address is invalid: {error}.", hint=_HINT) from error
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
+            raise StoreAddressError(f"{uri!r} does not name a folder by its whole path.", hint=_HINT)
+        return BlobFolder(Path(unquote(parts.path)), quota_bytes=quota_bytes)
+    if parts.scheme in ("http", "https"):
+        return RemoteStore(uri, signer, study_id, chain_id=chain_id, timeout=timeout)
+    if parts.scheme in ("kubo", "kubo+https"):
+        if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise StoreAddressError("A Kubo address has a host and a port only.", hint=_HINT)
+        from collegium.storage.kubo import KuboStore
+
+        return KuboStore(
+            parts.hostname,
+            port or 5001,
+            is_https=parts.scheme == "kubo+https",
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            timeout=timeout,
+        )
+    raise StoreAddressError(f"No store is known for {parts.scheme or 'an address without a scheme'!r}.", hint=_HINT)
+
+
+def open_stores(
+    uris: Iterable[str],
+    signer: DigestSigner | None = None,
+    study_id: int = 0,
+    *,
+    chain_id: int = 0,
+    timeout: float = 10.0,
+) -> MultiStore:
+    """All stores of a list as one; the first is written to."""
+    return MultiStore([open_store(uri, signer, study_id, chain_id=chain_id, timeout=timeout) for uri in uris])
