@@ -73,7 +73,7 @@ contract Referee is IReferee {
         _require(plan.aggregatorBond >= 1, 18);
         _require(plan.unrevealedFine >= 1 && plan.rangeFine >= 1 && plan.equivocationFine >= 1, 19);
         _require(plan.dutyFine >= 1 && plan.dutyFine <= plan.aggregatorBond, 20);
-        _require(plan.contradictionFine >= 1 && plan.contradictionFine <= plan.aggregatorBond, 21);
+        _require(plan.contradictionFine >= 1 && plan.contradictionFine < plan.aggregatorBond, 21);
     }
 
     /// @inheritdoc IReferee

@@ -23,10 +23,14 @@ contract Refutations is IRefutations {
     /// @notice Which institution answers for a node key.
     IMembers public immutable MEMBERS;
 
-    /// @notice Block in which a digest was announced; zero when it was not.
-    mapping(bytes32 digest => uint256) public announcedAt;
-    /// @notice Block in which an unreserved refutation was accepted; zero for rewards paid at once.
-    mapping(bytes32 key => uint256) public acceptedAt;
+    /// @dev One slot. The time is what a held reward can be compared with later.
+    struct Announcement {
+        uint64 atBlock;
+        uint64 atTime;
+    }
+
+    /// @notice When a digest was announced; zeros when it was not.
+    mapping(bytes32 digest => Announcement) public announcementOf;
 
     /// @dev A proven fault on its way to Bonds and the log.
     struct Fault {
@@ -55,8 +59,8 @@ contract Refutations is IRefutations {
 
     /// @inheritdoc IRefutations
     function announce(bytes32 digest) external {
-        if (announcedAt[digest] != 0) revert RefutationAlreadyAnnounced(digest);
-        announcedAt[digest] = block.number;
+        if (announcementOf[digest].atBlock != 0) revert RefutationAlreadyAnnounced(digest);
+        announcementOf[digest] = Announcement(uint64(block.number), uint64(block.timestamp));
         emit EvidenceAnnounced(digest, msg.sender, block.number);
     }
 
@@ -170,9 +174,12 @@ contract Refutations is IRefutations {
     /// @inheritdoc IRefutations
     function claimAnnounced(bytes32 key, bytes32 evidenceHash, bytes32 salt) external {
         bytes32 digest = keccak256(abi.encode(msg.sender, evidenceHash, salt));
-        uint256 announced = announcedAt[digest];
-        // Who announced in the block of acceptance may have copied what it saw.
-        if (announced == 0 || announced >= acceptedAt[key]) revert RefutationNotAnnounced(digest);
+        Announcement memory announcement = announcementOf[digest];
+        if (announcement.atBlock == 0) revert RefutationNotAnnounced(digest);
+        (,, uint40 claimableAt) = BONDS.heldRewardOf(key);
+        // Who announced when the fault was already proven may have copied what it saw.
+        uint256 fromThen = uint256(announcement.atTime) + BONDS.REWARD_HOLD();
+        if (claimableAt != 0 && fromThen >= claimableAt) revert RefutationNotAnnounced(digest);
         BONDS.redirectReward(key, evidenceHash, msg.sender);
     }
 
@@ -221,7 +228,6 @@ contract Refutations is IRefutations {
             (bool seated, uint16 index,) = COLLEGIUM.seatOf(fault.studyId, institution);
             if (seated) fault.eligible &= ~(uint128(1) << index);
         }
-        if (fault.evidenceHash != 0) acceptedAt[keccak256(abi.encode(fault.ctx, institution, fault.kind))] = block.number;
         paid = BONDS.fine(
             FineOrder({
                 studyId: fault.studyId,
@@ -257,7 +263,7 @@ contract Refutations is IRefutations {
     function _unreserved(bytes32 evidenceHash, bytes32 salt) private view returns (bytes32 hash) {
         if (salt == 0) return evidenceHash;
         bytes32 digest = keccak256(abi.encode(msg.sender, evidenceHash, salt));
-        uint256 announced = announcedAt[digest];
+        uint256 announced = announcementOf[digest].atBlock;
         if (announced == 0) revert RefutationNotAnnounced(digest);
         return announced < block.number ? bytes32(0) : evidenceHash;
     }
