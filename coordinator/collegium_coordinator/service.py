@@ -1,0 +1,75 @@
+"""The coordinator's HTTP application: message intake and blob store behind one port.
+
+It knows HTTP and nothing of rounds: intake and store are handed to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from collegium.errors import CollegiumError, UnauthorizedError, VerificationError
+from collegium.storage.embedded import StoreRoutes
+from collegium.storage.http_server import Body, Response
+
+from .inbox import Topic
+
+__all__ = ["CoordinatorApplication", "Intake"]
+
+MAX_MESSAGE_BYTES = 64 * 1024
+
+Intake = Callable[[Topic, Mapping[str, Any]], Mapping[str, Any]]
+"""Takes a topic and a decoded body, returns what to answer; raises CollegiumError to refuse."""
+
+
+class CoordinatorApplication:
+    """Answers `/health`, `/v1/info`, `POST /v1/<topic>` and the routes of the blob store."""
+
+    def __init__(self, *, intake: Intake, info: Callable[[], Mapping[str, Any]], routes: StoreRoutes) -> None:
+        self._intake = intake
+        self._info = info
+        self._routes = routes
+
+    def __call__(self, method: str, path: str, headers: Mapping[str, str], body: Body) -> Response:
+        if path == "/health" and method in ("GET", "HEAD"):
+            return _json(HTTPStatus.OK, {"status": "ok"})
+        if path == "/v1/info" and method in ("GET", "HEAD"):
+            return _json(HTTPStatus.OK, self._info())
+        topic = path.removeprefix("/v1/")
+        if topic not in set(Topic):
+            return self._routes.handle(method, path, headers, body)
+        if method != "POST":
+            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, "method", f"{path} takes POST.")
+        return self._take(Topic(topic), body)
+
+    def _take(self, topic: Topic, body: Body) -> Response:
+        if body.left > MAX_MESSAGE_BYTES:
+            return _refusal(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "message_too_large", f"A message has at most {MAX_MESSAGE_BYTES} bytes."
+            )
+        try:
+            content = json.loads(body.read())
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            return _refusal(HTTPStatus.BAD_REQUEST, "not_json", "The body must be a JSON object.")
+        try:
+            return _json(HTTPStatus.ACCEPTED, self._intake(topic, content))
+        except UnauthorizedError as error:
+            return _json(HTTPStatus.FORBIDDEN, error.to_json())
+        except VerificationError as error:
+            return _json(HTTPStatus.UNPROCESSABLE_ENTITY, error.to_json())
+        except CollegiumError as error:
+            return _json(HTTPStatus.CONFLICT, error.to_json())
+
+
+def _refusal(status: HTTPStatus, code: str, message: str) -> Response:
+    return _json(status, {"code": code, "message": message, "hint": "", "retryable": False})
+
+
+def _json(status: HTTPStatus, content: Mapping[str, Any]) -> Response:
+    data = json.dumps(content).encode()
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+    return Response(status, headers, data, close=status >= HTTPStatus.BAD_REQUEST)
