@@ -12,7 +12,7 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 from collegium.errors import CidError, CidUnsupportedError
 
@@ -171,7 +171,7 @@ def cid_of(data: Content | BinaryIO | Iterable[bytes]) -> Cid:
     elif isinstance(data, (bytes, bytearray, memoryview)):
         importer.feed(data)
     elif hasattr(data, "readinto"):
-        importer.feed_file(data)
+        importer.feed_file(cast(BinaryIO, data))
     else:
         for chunk in data:
             importer.feed(chunk)

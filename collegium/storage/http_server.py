@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 __all__ = ["Application", "Body", "HttpServer", "Response"]
 
@@ -171,7 +171,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name = str(self.server_address[0])
         self.server_port = int(self.server_address[1])
 
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+    def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
             is_full = len(self._open) >= self._max
             if not is_full:
@@ -182,9 +182,9 @@ class _Server(ThreadingHTTPServer):
                 request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             super().shutdown_request(request)
             return
-        super().process_request(request, client_address)  # type: ignore[arg-type]
+        super().process_request(request, client_address)
 
-    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+    def shutdown_request(self, request: Any) -> None:
         with self._changed:
             self._open.discard(request)
             self._busy.discard(request)
@@ -291,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             response.discard()
         else:
-            response.write_to(self.wfile)
+            response.write_to(self.wfile)  # type: ignore[arg-type]
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Errors below the application, in its form."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from collegium.errors import BlobOversizedError, CidMismatchError, CollegiumError, ConfigError, StoreUnreachableError
 from collegium.storage.cid import Cid, Content
-from collegium.storage.errors import BlobUnavailableError, UnixFsError
+from collegium.storage.errors import BlobUnavailableError
 from collegium.storage.folder import BlobFolder
 from collegium.storage.store import Store
 
@@ -138,7 +138,7 @@ class MultiStore:
                 return read(store)
             except CollegiumError as error:
                 answers[store.name] = error
-                if isinstance(error, (CidMismatchError, UnixFsError)):
+                if isinstance(error, CidMismatchError):
                     self._blame(store, error)
                 elif isinstance(error, StoreUnreachableError):
                     with self._lock:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlsplit
@@ -26,6 +25,7 @@ from collegium.storage import request
 from collegium.storage.cid import Cid, Content, cid_of
 from collegium.storage.errors import StoreAddressError, StoreAnswerError, StoreRequestError
 from collegium.storage.store import PIECE_BYTES, DigestSigner, pieces_of, verified
+from collegium.storage.words import is_loopback, printable, reason_of
 
 if TYPE_CHECKING:
     import requests
@@ -68,7 +68,7 @@ class RemoteStore:
                 f"{url!r} is not the address of a store.", hint="Write it as http://host:port.", url=url
             )
         self._url = url.rstrip("/")
-        self._is_loopback = _is_loopback(parts.hostname or "")
+        self._is_loopback = is_loopback(parts.hostname or "")
         self._signer = signer
         self._study_id = study_id
         self._chain_id = chain_id
@@ -213,7 +213,7 @@ class RemoteStore:
         raise AssertionError("at least one attempt")
 
     def _unreachable(self, error: BaseException | None, what: str) -> StoreUnreachableError:
-        why = f" ({_reason_of(error)})" if error is not None else ""
+        why = f" ({reason_of(error)})" if error is not None else ""
         return StoreUnreachableError(
             f"The store {self.name} {what}{why}.",
             hint="Check its address and that it runs; the blob may be in another store.",
@@ -222,8 +222,8 @@ class RemoteStore:
 
     def _error(self, answer: requests.Response, cid: Cid) -> CollegiumError:
         """What the store's refusal means. Its words are shown but trusted for nothing."""
-        said = _printable(answer.headers.get("X-Collegium-Message", ""), 500)
-        hint = _printable(answer.headers.get("X-Collegium-Hint", ""), 300)
+        said = printable(answer.headers.get("X-Collegium-Message", ""), 500)
+        hint = printable(answer.headers.get("X-Collegium-Hint", ""), 300)
         status = answer.status_code
         kinds: dict[int, type[CollegiumError]] = {
             HTTPStatus.NOT_FOUND: BlobNotFoundError,
@@ -264,24 +264,3 @@ class _Upload:
     def read(self, size: int = -1) -> bytes | memoryview:
         """The next piece, whatever `size` says."""
         return next(self._pieces, b"")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _printable(text: str, limit: int) -> str:
-    return "".join(char for char in text[:limit] if char.isprintable())
-
-
-def _reason_of(error: BaseException) -> str:
-    """The innermost reason, without addresses of objects."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    text = str(error)
-    return _printable(text if text and " object at 0x" not in text else type(error).__name__, 200)
