@@ -266,8 +266,8 @@ contract Collegium is Rounds, IRevisionListener {
         nodeKeys = new address[](institutions.length);
         aggregators = new address[](roster.orderSize());
         for (uint256 i; i < institutions.length; ++i) {
-            institutions[i] = study.institutions[i];
             nodeKeys[i] = roster.seatKey(i);
+            if (nodeKeys[i] != address(0)) institutions[i] = study.institutions[i];
         }
         for (uint256 i; i < aggregators.length; ++i) aggregators[i] = roster.orderKey(i);
         quorum = uint8(roster.quorum());

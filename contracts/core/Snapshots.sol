@@ -12,6 +12,9 @@ import {CollegiumState} from "./CollegiumState.sol";
 /// @title Snapshots
 /// @notice Who is invited to a round and in which order aggregators are on duty.
 abstract contract Snapshots is CollegiumState {
+    /// @dev A seat spoken for by a node key; contract and study are reserved.
+    uint256 private constant KIND_KEY = 1;
+
     /// @notice Writes a new snapshot: who can act, from Members, and who can pay, from Bonds.
     /// @return code account that holds the roster
     function takeSnapshot(uint64 studyId, uint32 round, uint32 bondsRevision) external returns (address code) {
@@ -54,19 +57,17 @@ abstract contract Snapshots is CollegiumState {
         words[0] = TAG_ROSTER;
         for (uint256 i; i < count; ++i) {
             address institution = study.institutions[i];
+            address key = study.seats[institution].leaving ? address(0) : MEMBERS.nodeKeyOf(institution);
+            // A seat that nobody can use is three zeros; its index stays its own.
+            if (key == address(0)) continue;
             institutions[i] = institution;
-            if (!study.seats[institution].leaving) {
-                address key = MEMBERS.nodeKeyOf(institution);
-                nodeKeys[i] = key;
-                if (key != address(0)) {
-                    h.active |= uint128(1 << i);
-                    // A member below one fine is not invited.
-                    if (_lockOf(studyId, institution, Role.Member) >= needed) h.invited |= uint128(1 << i);
-                }
-            }
-            words[3 * i + 1] = bytes32(uint256(1));
+            nodeKeys[i] = key;
+            words[3 * i + 1] = bytes32(KIND_KEY);
             words[3 * i + 2] = bytes32(uint256(uint160(institution)));
-            words[3 * i + 3] = bytes32(uint256(uint160(nodeKeys[i])));
+            words[3 * i + 3] = bytes32(uint256(uint160(key)));
+            h.active |= uint128(1 << i);
+            // A member below one fine is not invited.
+            if (_lockOf(studyId, institution, Role.Member) >= needed) h.invited |= uint128(1 << i);
         }
         h.snapshotHash = _hashWords(words);
     }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-
 import {ICollegium} from "../interfaces/ICollegium.sol";
 import {IBonds} from "../interfaces/IBonds.sol";
 import {IMembers} from "../interfaces/IMembers.sol";
@@ -10,6 +8,7 @@ import {IReferee} from "../interfaces/IReferee.sol";
 import {Format, Join, Plan, Role} from "../interfaces/Types.sol";
 import {Cid} from "../libraries/Cid.sol";
 import {Code} from "../libraries/Code.sol";
+import {CompactSignature} from "../libraries/CompactSignature.sol";
 import {RoundClock} from "../libraries/RoundClock.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {TAG_FORMAT, TAG_PLAN} from "../libraries/Tags.sol";
@@ -32,7 +31,7 @@ contract Studies is Snapshots {
     }
 
     function allowReferee(address referee, bool allowed, uint40 deadline, bytes calldata approvals) external {
-        if (block.timestamp >= deadline) revert IMembers.MembersDeadlinePassed(deadline, block.timestamp);
+        if (block.timestamp > deadline) revert IMembers.MembersDeadlinePassed(deadline, block.timestamp);
         bytes32 structHash = keccak256(abi.encode(Signatures.ALLOW_REFEREE, referee, allowed, _nonces[referee]++, deadline));
         uint256 count = MEMBERS.requireApprovals(structHash, approvals);
         _refereeAllowed[referee] = allowed;
@@ -129,7 +128,7 @@ contract Studies is Snapshots {
         if (!message.openUpdates) revert ICollegium.JoinOpenUpdatesRequired();
         uint256 needed = _memberFine(plan);
         if (message.maxFine < needed) revert ICollegium.JoinFineTooSmall(message.maxFine, uint128(needed));
-        if (block.timestamp >= message.deadline) revert ICollegium.JoinDeadlinePassed(message.deadline, block.timestamp);
+        if (block.timestamp > message.deadline) revert ICollegium.JoinDeadlinePassed(message.deadline, block.timestamp);
         if (!MEMBERS.isActive(institution)) revert ICollegium.JoinNotAdmitted(institution);
         address nodeKey = MEMBERS.nodeKeyOf(institution);
         if (nodeKey == address(0) || message.nodeKey != nodeKey) revert ICollegium.JoinNodeKeyMismatch(nodeKey, message.nodeKey);
@@ -141,7 +140,7 @@ contract Studies is Snapshots {
         uint64 nonce = _nonces[institution];
         if (message.nonce != nonce) revert ICollegium.JoinBadNonce(nonce, message.nonce);
         bytes32 digest = Signatures.toDigest(_computeDomain(), keccak256(abi.encode(Signatures.JOIN, message)));
-        if (!SignatureChecker.isValidSignatureNow(institution, digest, signature)) revert ICollegium.JoinBadSignature(institution);
+        if (!CompactSignature.isValid(institution, digest, signature)) revert ICollegium.JoinBadSignature(institution);
 
         _nonces[institution] = nonce + 1;
         study.seats[institution] = Seat(true, false, index, message.maxFine);
