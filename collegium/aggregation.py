@@ -7,6 +7,7 @@ Memory is the result and a few blocks, however many clients there are; sources m
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -61,7 +62,7 @@ def each_range(size: int, threads: int, work: Callable[[int, int], None]) -> Non
         return
     cuts = [min(size, blocks * i // threads * BLOCK) for i in range(threads + 1)]
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        for done in [pool.submit(work, a, b) for a, b in zip(cuts, cuts[1:], strict=False)]:
+        for done in [pool.submit(work, a, b) for a, b in itertools.pairwise(cuts)]:
             done.result()
 
 

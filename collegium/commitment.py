@@ -17,7 +17,6 @@ from collegium.errors import RecordError
 from collegium.records import (
     MAX_SEATS,
     ZERO32,
-    ZERO_ADDRESS,
     ExtFields,
     Format,
     Member,
@@ -111,13 +110,10 @@ def compute_format_hash(fmt: Format) -> bytes:
 
 
 def compute_snapshot_hash(members: Sequence[Member]) -> bytes:
-    """``keccak(TAG_ROSTER, members...)``: kind, institution, node key per seat; a seat without key is three zeros."""
+    """``keccak(TAG_ROSTER, members...)``: kind, institution, node key per seat; the key is 0 where unusable."""
     words = [tag("roster")]
     for member in members:
-        if member.node_key == ZERO_ADDRESS:
-            words.append(bytes(96))
-        else:
-            words += [_uint(member.kind, 8), _address(member.institution), _address(member.node_key)]
+        words += [_uint(member.kind, 8), _address(member.institution), _address(member.node_key)]
     return _keccak(*words)
 
 
@@ -229,9 +225,7 @@ def compute_first_record(plan_hash: bytes) -> bytes:
 
 def compute_record_of(proof: RecordProof, proposal: Proposal) -> bytes:
     """The permanent record that a proof claims for a proposal."""
-    return compute_record(
-        proof.parent_record, compute_proposal_hash(proposal), compute_outcome_hash(proof.outcome)
-    )
+    return compute_record(proof.parent_record, compute_proposal_hash(proposal), compute_outcome_hash(proof.outcome))
 
 
 def derive_salt(secret: bytes, ctx: bytes) -> bytes:

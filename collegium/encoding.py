@@ -222,9 +222,7 @@ def _quantize(flat: NDArray[np.float64], exponent: int, limit: int) -> Int32Arra
     return out
 
 
-def encode_update(
-    delta: Mapping[str, ArrayLike], table: FormatTable, *, clip_norm: float | None = None
-) -> Int32Array:
+def encode_update(delta: Mapping[str, ArrayLike], table: FormatTable, *, clip_norm: float | None = None) -> Int32Array:
     """Float delta to int32 elements in payload order, padding 0, values within +-bound.
 
     ``clip_norm`` scales the whole delta down to that L2 norm first. Raises ``EncodingError`` subclasses.
@@ -258,13 +256,10 @@ def export_model(elements: NDArray[Any], table: FormatTable) -> dict[str, NDArra
     return state
 
 
-def compute_delta(
-    trained: Mapping[str, ArrayLike], base: Mapping[str, ArrayLike]
-) -> dict[str, NDArray[np.float64]]:
+def compute_delta(trained: Mapping[str, ArrayLike], base: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
     """Trained weights minus exported base, in float64."""
     return {
-        name: np.asarray(trained[name], dtype=np.float64) - np.asarray(base[name], dtype=np.float64)
-        for name in base
+        name: np.asarray(trained[name], dtype=np.float64) - np.asarray(base[name], dtype=np.float64) for name in base
     }
 
 
@@ -351,9 +346,7 @@ def parse_header(
 ) -> Header:
     """Checked header of a blob of ``total_bytes``; what is not None must match. Raises ``BlobError`` subclasses."""
     if len(data) < HEADER_BYTES or total_bytes < HEADER_BYTES:
-        raise BlobTruncatedError(
-            f"A blob has at least {HEADER_BYTES} bytes, this one {min(len(data), total_bytes)}."
-        )
+        raise BlobTruncatedError(f"A blob has at least {HEADER_BYTES} bytes, this one {min(len(data), total_bytes)}.")
     raw = bytes(data[:HEADER_BYTES])
     magic, version, number, found_format, found_ctx, found_index, found_salt, length = _HEADER.unpack_from(raw)
     if magic != _MAGIC:

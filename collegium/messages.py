@@ -10,6 +10,7 @@ import functools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eth_hash.auto import keccak
 
@@ -23,8 +24,8 @@ from collegium.records import (
     Reveal,
     Signed,
     Update,
-    camel_case,
     abi_word,
+    camel_case,
     checksum_address,
 )
 
@@ -85,21 +86,19 @@ def compute_domain_separator(domain: Domain) -> bytes:
 
 
 @functools.cache
-def _typed_fields(kind: type[Message]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name, str(abi)) for name, abi in kind.field_types().items() if name not in kind.unsigned_fields
-    )
+def _typed_fields(kind: type[Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(abi)) for name, abi in kind.field_types().items() if name not in kind.unsigned_fields)
 
 
 @functools.cache
-def type_string(kind: type[Message]) -> str:
+def type_string(kind: type[Any]) -> str:
     """The EIP-712 ``encodeType`` of a message class."""
     members = ",".join(f"{abi} {camel_case(name)}" for name, abi in _typed_fields(kind))
     return f"{kind.primary_type}({members})"
 
 
 @functools.cache
-def _type_hash(kind: type[Message]) -> bytes:
+def _type_hash(kind: type[Any]) -> bytes:
     return bytes(keccak(type_string(kind).encode()))
 
 
@@ -128,7 +127,7 @@ def sign(digest: bytes, private_key: bytes) -> bytes:
         raise SignatureError("The signature does not fit the compact form.", hint="Sign another message.")
     if s > _ORDER // 2:
         s, parity = _ORDER - s, parity ^ 1
-    return r + (s | parity << 255).to_bytes(32, "big")
+    return bytes(r) + (s | parity << 255).to_bytes(32, "big")
 
 
 def sign_message(message: Message, domain: Domain, private_key: bytes) -> Signed[Message]:
@@ -277,9 +276,7 @@ def unpack_attestations(
 def pack_endorsements(endorsements: Sequence[Signed[Endorsement]]) -> bytes:
     """index 1 | r 32 | vs 32, per endorsement, sorted by index."""
     ordered = sorted(endorsements, key=lambda signed: signed.message.index)
-    return b"".join(
-        struct.pack(">B64s", _seat(signed.message.index), signed.signature) for signed in ordered
-    )
+    return b"".join(struct.pack(">B64s", _seat(signed.message.index), signed.signature) for signed in ordered)
 
 
 def unpack_endorsements(

@@ -97,7 +97,7 @@ def check_plan(plan: Plan, fmt: Format) -> None:
     _require(section.element_type == ElementType.INT32, 5, "Elements must be int32.")
     _require(section.first_chunk == 0, 6, "The first section must begin at chunk 0.")
     _require(1 <= section.bound <= SATURATION, 7, "The bound must be between 1 and 2^31 - 1.")
-    _require(1 <= section.count and section.chunks <= _MAX_LEAVES, 8, "The format must have 1 to 2^38 elements.")
+    _require(section.count >= 1 and section.chunks <= _MAX_LEAVES, 8, "The format must have 1 to 2^38 elements.")
 
     # A round must be possible with the members that the plan allows.
     members = plan.max_members

@@ -339,7 +339,7 @@ class Plan(Record):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One line of the roster snapshot. ``kind`` 1 is a key; a seat without a usable key is all zero."""
+    """One seat of the roster snapshot. ``kind`` 1 is a key; ``node_key`` is the zero address where unusable."""
 
     institution: str
     node_key: str

@@ -121,7 +121,7 @@ def _hash_chunks(view: memoryview) -> bytes:
     tagged = np.empty((leaves, CHUNK_BYTES + 1), dtype=np.uint8)
     tagged[:, 0] = 0
     tagged[:, 1:] = np.frombuffer(view, dtype=np.uint8).reshape(leaves, CHUNK_BYTES)
-    return b"".join([sha256(chunk).digest() for (chunk,) in struct.iter_unpack("257s", tagged)])
+    return b"".join([sha256(chunk).digest() for (chunk,) in struct.iter_unpack("257s", tagged.data)])
 
 
 def _hash_pairs(level: bytes, height: int) -> bytes:
