@@ -1,0 +1,1 @@
+"""What Collegium costs, measured: `make bench` writes `benchmarks/results.json`."""
