@@ -15,6 +15,7 @@ from typing import Any
 from eth_hash.auto import keccak
 
 from collegium.errors import HighSError, RecordError, SignatureError, SignerMismatchError, WireError
+from collegium.fields import abi_word, camel_case, checksum_address
 from collegium.records import (
     MAX_SEATS,
     Attestation,
@@ -24,9 +25,6 @@ from collegium.records import (
     Reveal,
     Signed,
     Update,
-    abi_word,
-    camel_case,
-    checksum_address,
 )
 
 __all__ = [
@@ -86,26 +84,27 @@ def compute_domain_separator(domain: Domain) -> bytes:
 
 
 @functools.cache
-def _typed_fields(kind: type[Any]) -> tuple[tuple[str, str], ...]:
+def _typed_fields(kind: Any) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(abi)) for name, abi in kind.field_types().items() if name not in kind.unsigned_fields)
 
 
 @functools.cache
-def type_string(kind: type[Any]) -> str:
+def type_string(kind: Any) -> str:
     """The EIP-712 ``encodeType`` of a message class."""
     members = ",".join(f"{abi} {camel_case(name)}" for name, abi in _typed_fields(kind))
     return f"{kind.primary_type}({members})"
 
 
 @functools.cache
-def _type_hash(kind: type[Any]) -> bytes:
+def _type_hash(kind: Any) -> bytes:
     return bytes(keccak(type_string(kind).encode()))
 
 
 def compute_struct_hash(message: Message) -> bytes:
     """EIP-712 ``hashStruct``."""
-    words = [_type_hash(type(message))]
-    for name, abi in _typed_fields(type(message)):
+    kind: Any = type(message)
+    words = [_type_hash(kind)]
+    for name, abi in _typed_fields(kind):
         value = getattr(message, name)
         words.append(keccak(value.encode()) if abi == "string" else abi_word(abi, value))
     return bytes(keccak(b"".join(words)))
@@ -120,14 +119,15 @@ def sign(digest: bytes, private_key: bytes) -> bytes:
     """Deterministic compact signature (RFC 6979), 64 bytes, low s."""
     from coincurve import PrivateKey
 
-    signature = PrivateKey(private_key).sign_recoverable(digest, hasher=None)
-    r, s, parity = signature[:32], int.from_bytes(signature[32:64], "big"), signature[64]
+    signature: bytes = PrivateKey(private_key).sign_recoverable(digest, hasher=None)
+    r, s = signature[:32], int.from_bytes(signature[32:64], "big")
+    parity = signature[64]
     if parity > 1:
         # r beyond the group order: probability 2^-128, and the compact form cannot carry it.
         raise SignatureError("The signature does not fit the compact form.", hint="Sign another message.")
     if s > _ORDER // 2:
         s, parity = _ORDER - s, parity ^ 1
-    return bytes(r) + (s | parity << 255).to_bytes(32, "big")
+    return r + (s | parity << 255).to_bytes(32, "big")
 
 
 def sign_message(message: Message, domain: Domain, private_key: bytes) -> Signed[Message]:
@@ -180,7 +180,8 @@ def verify_signed(signed: Signed[Message], domain: Domain, expected: str) -> Non
 
 def pack_approvals(digest: bytes, signatures: Sequence[bytes]) -> bytes:
     """Council signatures in ascending order of signer, as Members wants them."""
-    return b"".join(sorted(signatures, key=lambda signature: int(recover(digest, signature), 16)))
+    by_signer = {int(recover(digest, signature), 16): signature for signature in signatures}
+    return b"".join(by_signer[signer] for signer in sorted(by_signer))
 
 
 # Wire items. The round, its ctx and what else is common to a batch are not repeated in the items.
