@@ -1,0 +1,9 @@
+"""The client of an institution: trains next to its data, takes part in rounds, watches aggregators.
+
+A task file needs one name from here: `from collegium_client import Task`. Nothing heavy is imported until it is used.
+"""
+
+from .task import Task
+
+__all__ = ["Task"]
+__version__ = "0.1.0"
