@@ -197,7 +197,7 @@ class BlobFolder:
         trusted: bool,
     ) -> Cid:
         importer = Importer()
-        count = 0
+        count = reserved = 0
         with self._temporary() as (file, temporary):
             try:
                 for piece in pieces:
@@ -206,7 +206,8 @@ class BlobFolder:
                         raise BlobOversizedError(
                             f"The blob has more than the {max_bytes} bytes allowed.", max_bytes=max_bytes
                         )
-                    self._reserve(len(piece), count)
+                    self._reserve(len(piece))
+                    reserved += len(piece)
                     if not trusted:
                         importer.feed(piece)
                     file.write(piece)
@@ -230,7 +231,7 @@ class BlobFolder:
                 raise
             finally:
                 with self._lock:
-                    self._pending -= min(count, self._pending)
+                    self._pending -= reserved
         return cid
 
     def _file(self, cid: Cid) -> Path:
@@ -286,17 +287,16 @@ class BlobFolder:
             cid=cid.text, store=self.name, moved_to=str(target),
         )  # fmt: skip
 
-    def _reserve(self, more: int, count: int) -> None:
+    def _reserve(self, more: int) -> None:
         with self._lock:
             if self.quota_bytes is not None and self._used + self._pending + more > self.quota_bytes:
                 self._used = sum(size for _, size in self.sizes())
                 if self._used + self._pending + more > self.quota_bytes:
-                    self._pending += more  # given back by the caller together with the rest
                     raise QuotaExceededError(
                         f"{self.name} holds {self._used} of at most {self.quota_bytes} bytes; "
                         "this blob does not fit.",
                         hint="Delete blobs of finished studies or raise the store's quota.",
-                        used=self._used, quota=self.quota_bytes, size=count, store=self.name,
+                        used=self._used, quota=self.quota_bytes, store=self.name,
                     )  # fmt: skip
             self._pending += more
 
@@ -320,8 +320,9 @@ class BlobFolder:
         if self._is_intact(cid):
             return
         with self._lock:
+            is_new = not target.exists()
             temporary.rename(target)
-            self._used += size
+            self._used += size if is_new else 0
             with target.open("rb") as file:
                 self._verified[cid] = _fingerprint(file)
         _sync_folder(target.parent)

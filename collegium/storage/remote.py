@@ -107,7 +107,8 @@ class RemoteStore:
                     return cid
                 if answer.status_code != HTTPStatus.NOT_FOUND:
                     raise self._error(answer, cid)
-            upload = _Upload(data, size)
+            # A body of length 0 would be sent in chunks.
+            upload = _Upload(data, size) if size else None
             headers = {**self._sign(cid), "Content-Type": "application/octet-stream", "Content-Length": str(size)}
             with self._request("PUT", cid, headers=headers, data=upload) as answer:
                 if answer.status_code not in (HTTPStatus.OK, HTTPStatus.CREATED):
