@@ -1,0 +1,5 @@
+"""`python -m collegium_client.cli`."""
+
+from . import main
+
+main()
