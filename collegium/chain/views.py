@@ -10,16 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from dataclasses import replace as dataclass_replace
 from enum import StrEnum
-from typing import Any, Protocol
 
 from collegium.commitment import compute_item, compute_set_hash, compute_slot
 from collegium.errors import LogMismatchError, StudyUnknownError
 from collegium.phases import Clock, Rules, Tally, catch_up, compute_deadline, pass_on
 from collegium.records import ZERO_ADDRESS, Format, Outcome, Phase, Plan, Proposal, bitmap_of, bits
 
+from .events import ChainEvent
+
 __all__ = [
     "Commit",
-    "LogEvent",
     "Opened",
     "ProposalStatus",
     "ProposalView",
@@ -28,25 +28,6 @@ __all__ = [
     "Snapshot",
     "StudyView",
 ]
-
-
-class LogEvent(Protocol):
-    """A decoded log. args: by the ABI's names; timestamp: unix seconds of its block."""
-
-    @property
-    def contract(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def args(self) -> dict[str, Any]: ...
-    @property
-    def block(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def tx_hash(self) -> bytes: ...
-    @property
-    def log_index(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -59,8 +40,8 @@ class Seat:
     max_fine: int
     agreement: bytes
     open_updates: bool
-    joined: LogEvent
-    left: LogEvent | None = None
+    joined: ChainEvent
+    left: ChainEvent | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +53,7 @@ class Snapshot:
     institutions: tuple[str, ...]
     node_keys: tuple[str, ...]
     aggregators: tuple[str, ...]
-    event: LogEvent
+    event: ChainEvent
 
     @property
     def active(self) -> int:
@@ -89,7 +70,7 @@ class Commit:
     commitment: bytes
     weight: int
     ext: bytes
-    event: LogEvent
+    event: ChainEvent
 
     @property
     def slot(self) -> bytes:
@@ -107,7 +88,7 @@ class Opened:
     weight: int
     ext: bytes
     cid: str
-    event: LogEvent
+    event: ChainEvent
 
 
 class ProposalStatus(StrEnum):
@@ -125,10 +106,10 @@ class ProposalView:
     hash: bytes
     model_cid: str
     mean_cid: str
-    event: LogEvent
+    event: ChainEvent
     status: ProposalStatus = ProposalStatus.LIVE
     endorsed: int = 0
-    ended: LogEvent | None = None
+    ended: ChainEvent | None = None
 
 
 @dataclass
@@ -148,22 +129,22 @@ class RoundView:
     model_cid: str
     snapshot: Snapshot
     rules: Rules
-    opened: LogEvent
+    opened: ChainEvent
     clock: Clock
     commits: dict[int, Commit] = field(default_factory=dict)
     reveals: dict[int, Opened] = field(default_factory=dict)
-    attestations: list[LogEvent] = field(default_factory=list)
+    attestations: list[ChainEvent] = field(default_factory=list)
     certified: int = 0
-    certificates: list[LogEvent] = field(default_factory=list)
+    certificates: list[ChainEvent] = field(default_factory=list)
     proposals: list[ProposalView] = field(default_factory=list)
-    missed: list[LogEvent] = field(default_factory=list)
-    skipped: list[LogEvent] = field(default_factory=list)
-    refutations: list[LogEvent] = field(default_factory=list)
+    missed: list[ChainEvent] = field(default_factory=list)
+    skipped: list[ChainEvent] = field(default_factory=list)
+    refutations: list[ChainEvent] = field(default_factory=list)
     outcome: Outcome | None = None
     record: bytes | None = None
-    finalized: LogEvent | None = None
-    aborted: LogEvent | None = None
-    disputed: LogEvent | None = None
+    finalized: ChainEvent | None = None
+    aborted: ChainEvent | None = None
+    disputed: ChainEvent | None = None
 
     @property
     def committed(self) -> int:
@@ -240,14 +221,14 @@ class StudyView:
     sponsor: str
     plan_cid: str
     genesis_cid: str
-    created: LogEvent
+    created: ChainEvent
     seats: dict[int, Seat] = field(default_factory=dict)
     aggregators: list[str] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     rounds: list[RoundView] = field(default_factory=list)
 
     @classmethod
-    def build(cls, events: Iterable[LogEvent], study_id: int) -> StudyView:
+    def build(cls, events: Iterable[ChainEvent], study_id: int) -> StudyView:
         """Replay events in chain order; events of other studies are passed over.
 
         Raises:
@@ -292,52 +273,52 @@ class StudyView:
     # replay
 
     @classmethod
-    def _created(cls, event: LogEvent) -> StudyView:
+    def _created(cls, event: ChainEvent) -> StudyView:
         args = event.args
         return cls(
             args["studyId"],
             Plan.from_abi(args["plan"]),
             Format.from_abi(args["format"]),
-            args["planHash"],
+            event.bytes32("planHash"),
             args["sponsor"],
             args["planCid"],
             args["genesisCid"],
             event,
         )
 
-    def _apply(self, event: LogEvent) -> None:
+    def _apply(self, event: ChainEvent) -> None:
         handler = _HANDLERS.get(event.name)
         if handler is not None:
             handler(self, event)
 
-    def _joined(self, event: LogEvent) -> None:
+    def _joined(self, event: ChainEvent) -> None:
         args = event.args
         self.seats[args["index"]] = Seat(
             args["index"],
             args["institution"],
             args["nodeKey"],
             args["maxFine"],
-            args["agreement"],
+            event.bytes32("agreement"),
             args["openUpdates"],
             event,
         )
 
-    def _left(self, event: LogEvent) -> None:
+    def _left(self, event: ChainEvent) -> None:
         index = event.args["index"]
         self.seats[index] = dataclass_replace(self.seats[index], left=event)
 
-    def _enlisted(self, event: LogEvent) -> None:
+    def _enlisted(self, event: ChainEvent) -> None:
         self.aggregators.append(event.args["institution"])
 
-    def _delisted(self, event: LogEvent) -> None:
+    def _delisted(self, event: ChainEvent) -> None:
         self.aggregators = [each for each in self.aggregators if each != event.args["institution"]]
 
-    def _snapshotted(self, event: LogEvent) -> None:
+    def _snapshotted(self, event: ChainEvent) -> None:
         args = event.args
         self.snapshots.append(
             Snapshot(
                 args["round"],
-                args["snapshotHash"],
+                event.bytes32("snapshotHash"),
                 tuple(args["institutions"]),
                 tuple(args["nodeKeys"]),
                 tuple(args["aggregators"]),
@@ -345,7 +326,7 @@ class StudyView:
             )
         )
 
-    def _opened(self, event: LogEvent) -> None:
+    def _opened(self, event: ChainEvent) -> None:
         args = event.args
         if not self.snapshots:
             raise LogMismatchError(f"Round {args['round']} opened without a roster snapshot.", hint="The node drops events.")
@@ -361,19 +342,19 @@ class StudyView:
             len(snapshot.aggregators),
         )
         number = args["round"]
-        clock = Clock(Phase.COMMIT, event.timestamp, position=number % len(snapshot.aggregators))
+        clock = Clock(Phase.COMMIT, event.time, position=number % len(snapshot.aggregators))
         self.rounds.append(
             RoundView(
                 self.study_id,
                 number,
-                args["ctx"],
+                event.bytes32("ctx"),
                 args["opener"],
                 args["invited"],
                 args["quorum"],
-                args["modelRoot"],
-                args["stateRoot"],
-                args["parentRecord"],
-                args["cohortHash"],
+                event.bytes32("modelRoot"),
+                event.bytes32("stateRoot"),
+                event.bytes32("parentRecord"),
+                event.bytes32("cohortHash"),
                 args["modelCid"],
                 snapshot,
                 rules,
@@ -382,7 +363,7 @@ class StudyView:
             )
         )
 
-    def _round_of(self, event: LogEvent) -> RoundView:
+    def _round_of(self, event: ChainEvent) -> RoundView:
         view = self.round(event.args["round"])
         if view is None:
             raise LogMismatchError(
@@ -390,90 +371,90 @@ class StudyView:
             )
         return view
 
-    def _committed(self, event: LogEvent) -> None:
+    def _committed(self, event: ChainEvent) -> None:
         view, args = self._round_of(event), event.args
-        view._advance(event.timestamp)
+        view._advance(event.time)
         view.commits[args["index"]] = Commit(
-            args["index"], args["nodeKey"], args["commitment"], args["weight"], args["ext"], event
+            args["index"], args["nodeKey"], event.bytes32("commitment"), args["weight"], event.bytes32("ext"), event
         )
         if view.committed == view.invited:
-            view._enter(Phase.REVEAL, event.timestamp)
+            view._enter(Phase.REVEAL, event.time)
 
-    def _revealed(self, event: LogEvent) -> None:
+    def _revealed(self, event: ChainEvent) -> None:
         view, args = self._round_of(event), event.args
-        view._advance(event.timestamp)
+        view._advance(event.time)
         view.reveals[args["index"]] = Opened(
-            args["index"], args["nodeKey"], args["root"], args["salt"], args["weight"], args["ext"], args["cid"], event
+            args["index"], args["nodeKey"], event.bytes32("root"), event.bytes32("salt"), args["weight"], event.bytes32("ext"), args["cid"], event
         )
         if view.revealed == view.committed:
-            view._enter(Phase.CERTIFY, event.timestamp)
+            view._enter(Phase.CERTIFY, event.time)
 
-    def _attested(self, event: LogEvent) -> None:
+    def _attested(self, event: ChainEvent) -> None:
         self._round_of(event).attestations.append(event)
 
-    def _certified(self, event: LogEvent) -> None:
+    def _certified(self, event: ChainEvent) -> None:
         view = self._round_of(event)
-        view._advance(event.timestamp)
+        view._advance(event.time)
         view.certified = event.args["certified"]
         view.certificates.append(event)
         if view.certified == view.revealed:
-            view._enter(Phase.PROPOSE, event.timestamp)
+            view._enter(Phase.PROPOSE, event.time)
 
-    def _proposed(self, event: LogEvent) -> None:
+    def _proposed(self, event: ChainEvent) -> None:
         view, args = self._round_of(event), event.args
-        view._advance(event.timestamp)
+        view._advance(event.time)
         proposal = Proposal.from_abi(args["proposal"])
-        view.proposals.append(ProposalView(proposal, args["proposalHash"], args["modelCid"], args["meanCid"], event))
-        view._enter(Phase.CHALLENGE, event.timestamp)
+        view.proposals.append(ProposalView(proposal, event.bytes32("proposalHash"), args["modelCid"], args["meanCid"], event))
+        view._enter(Phase.CHALLENGE, event.time)
 
-    def _proposal_of(self, view: RoundView, event: LogEvent) -> ProposalView:
+    def _proposal_of(self, view: RoundView, event: ChainEvent) -> ProposalView:
         for candidate in reversed(view.proposals):
-            if candidate.hash == event.args["proposalHash"]:
+            if candidate.hash == event.bytes32("proposalHash"):
                 return candidate
         raise LogMismatchError(f"{event.name} names a proposal that no event announced.", hint="The node drops events.")
 
-    def _endorsed(self, event: LogEvent) -> None:
+    def _endorsed(self, event: ChainEvent) -> None:
         self._proposal_of(self._round_of(event), event).endorsed |= 1 << event.args["index"]
 
-    def _refuted_proposal(self, event: LogEvent) -> None:
+    def _refuted_proposal(self, event: ChainEvent) -> None:
         view = self._round_of(event)
         proposal = self._proposal_of(view, event)
         proposal.status, proposal.ended = ProposalStatus.REFUTED, event
         excluded = view.clock.excluded | 1 << view.clock.position
-        clock = dataclass_replace(view.clock, excluded=excluded, mark=event.timestamp)
+        clock = dataclass_replace(view.clock, excluded=excluded, mark=event.time)
         view.clock = pass_on(clock, view.rules.order_size)
 
-    def _lapsed(self, event: LogEvent) -> None:
+    def _lapsed(self, event: ChainEvent) -> None:
         view = self._round_of(event)
         # The clock first: a proposal that is no longer live would hide that its window ended.
-        view._advance(event.timestamp)
+        view._advance(event.time)
         proposal = self._proposal_of(view, event)
         proposal.status, proposal.ended = ProposalStatus.LAPSED, event
 
-    def _missed(self, event: LogEvent) -> None:
+    def _missed(self, event: ChainEvent) -> None:
         self._round_of(event).missed.append(event)
 
-    def _finalized(self, event: LogEvent) -> None:
+    def _finalized(self, event: ChainEvent) -> None:
         view, args = self._round_of(event), event.args
         proposal = self._proposal_of(view, event)
         proposal.status, proposal.ended = ProposalStatus.FINAL, event
-        view.outcome, view.record, view.finalized = Outcome.from_abi(args["outcome"]), args["record"], event
-        view._enter(Phase.FINAL, event.timestamp)
+        view.outcome, view.record, view.finalized = Outcome.from_abi(args["outcome"]), event.bytes32("record"), event
+        view._enter(Phase.FINAL, event.time)
 
-    def _aborted(self, event: LogEvent) -> None:
+    def _aborted(self, event: ChainEvent) -> None:
         view = self._round_of(event)
         view.aborted = event
-        view._enter(Phase.ABORTED, event.timestamp)
+        view._enter(Phase.ABORTED, event.time)
 
-    def _disputed(self, event: LogEvent) -> None:
+    def _disputed(self, event: ChainEvent) -> None:
         self._round_of(event).disputed = event
 
-    def _refuted(self, event: LogEvent) -> None:
+    def _refuted(self, event: ChainEvent) -> None:
         view = self.round(event.args["round"])
         if view is not None:
             view.refutations.append(event)
 
-    def _skipped(self, event: LogEvent) -> None:
+    def _skipped(self, event: ChainEvent) -> None:
         self._round_of(event).skipped.append(event)
 
 
