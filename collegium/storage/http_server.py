@@ -43,7 +43,7 @@ class Response:
     close: the connection must not be used again.
     """
 
-    status: HTTPStatus
+    status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | BinaryIO = b""
     close: bool = False

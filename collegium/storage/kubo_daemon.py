@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.error import URLError
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 from collegium.storage.errors import KuboFailedError, KuboMissingError
@@ -112,7 +112,7 @@ class KuboDaemon:
     @property
     def uri(self) -> str:
         """Address for `open_store`, with user and password when the RPC asks for them."""
-        login = ":".join(self._authorization) + "@" if self._authorization else ""
+        login = ":".join(quote(part, safe="") for part in self._authorization) + "@" if self._authorization else ""
         return f"kubo://{login}127.0.0.1:{self._port}"
 
     def start(self) -> KuboDaemon:
@@ -133,7 +133,7 @@ class KuboDaemon:
                 stderr=subprocess.STDOUT,
                 cwd=self.repository,
             )
-        self._pid_file.write_text(json.dumps({"pid": self._process.pid, "started": _start_time(self._process.pid)}))
+        self._record(self._process.pid)
         try:
             self._wait()
         except BaseException:
@@ -268,14 +268,25 @@ class KuboDaemon:
             detail = error.read(1000).decode(errors="replace") if hasattr(error, "read") else str(error)
             raise KuboFailedError(f"Kubo refused {command}: {detail}", hint=f"See {self._log}.") from error
 
+    def _record(self, pid: int) -> None:
+        """Write down which process runs here for whom, in case the owner is killed."""
+        record = {"pid": pid, "started": _start_time(pid), "owner": os.getpid()}
+        self._pid_file.write_text(json.dumps({**record, "owner_started": _start_time(os.getpid())}))
+
     def _stop_leftover(self) -> None:
         """End a daemon over this repository whose owner was killed; only the very process that was recorded."""
         try:
             record = json.loads(self._pid_file.read_text())
             pid, started = int(record["pid"]), float(record["started"])
+            owner, owner_started = int(record["owner"]), float(record["owner_started"])
         except (OSError, ValueError, KeyError, TypeError):
             return
         if started and _start_time(pid) == started:
+            if owner_started and _start_time(owner) == owner_started:
+                raise KuboFailedError(
+                    f"The daemon in {self.repository} (process {pid}) belongs to process {owner}.",
+                    hint="Stop that one first, or use another repository.",
+                )
             for number in (signal.SIGTERM, signal.SIGKILL):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)

@@ -154,9 +154,9 @@ class MultiStore:
 def _unavailable(
     what: str, answers: Mapping[str, CollegiumError], liars: Mapping[str, str] | Sequence[str], **evidence: str
 ) -> BlobUnavailableError:
-    lines = "".join(f"\n  {name}: {error.message}" for name, error in answers.items())
+    lines = "".join(f"\n- {name}: {error.message.replace(name, 'it')}" for name, error in answers.items())
     return BlobUnavailableError(
-        f"{what}; {len(answers)} answered or failed:{lines}\n",
+        f"{what}. Stores asked: {len(answers)}.{lines}\n",
         hint="Check that one of the stores runs and holds the blob, or add another store.",
         answers={name: error.message for name, error in answers.items()},
         codes={name: error.code for name, error in answers.items()},

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,7 @@ class TestStreams:
         assert folder.used_bytes == 0
 
     def test_too_many_bytes_stop_early(self, folder: BlobFolder) -> None:
-        def endless():
+        def endless() -> Iterator[bytes]:
             while True:
                 yield bytes(MIB)
 
@@ -150,7 +151,7 @@ class TestStreams:
         assert files_in(folder) == []
 
     def test_failing_source_leaves_nothing(self, folder: BlobFolder) -> None:
-        def broken():
+        def broken() -> Iterator[bytes]:
             yield b"da"
             raise ConnectionError("gone")
 
