@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ChunkTree} from "../../contracts/libraries/ChunkTree.sol";
-import {Checks, TreeReference} from "./JudgeSupport.t.sol";
+import {Checks, Rounds, TreeReference} from "./support/Judging.sol";
 
 /// @notice Hands calldata to the library, which reads openings from there only.
 contract ChunkTreeCaller {
@@ -62,7 +62,7 @@ contract ChunkTreeTest is Checks {
     function test_every_opening_leads_to_the_root() external view {
         for (uint256 leaves = 1; leaves <= 9; ++leaves) {
             int32[] memory elements = new int32[](leaves * 64 - 1);
-            for (uint256 k; k < elements.length; ++k) elements[k] = int32(draw(keccak256(abi.encode(leaves, k)), -(2 ** 31), 2 ** 31 - 1));
+            for (uint256 k; k < elements.length; ++k) elements[k] = int32(Rounds.draw(keccak256(abi.encode(leaves, k)), -(2 ** 31), 2 ** 31 - 1));
             bytes32[][] memory levels = TreeReference.build(elements);
             uint256 depth = ChunkTree.computeDepth(leaves);
             for (uint256 leaf; leaf < uint256(1) << depth; ++leaf) {
@@ -95,11 +95,11 @@ contract ChunkTreeTest is Checks {
         uint256 limit = uint256(bound) % (2 ** 31 - 1) + 1;
         uint256 last = uint256(end) % 65;
         int32[] memory elements = new int32[](64);
-        for (uint256 k; k < 64; ++k) elements[k] = int32(draw(keccak256(abi.encode(seed, k)), -int256(limit), int256(limit)));
+        for (uint256 k; k < 64; ++k) elements[k] = int32(Rounds.draw(keccak256(abi.encode(seed, k)), -int256(limit), int256(limit)));
         // A few elements anywhere in int32, at the bound and just beyond it.
         for (uint256 i; i < exceptions % 4; ++i) {
             uint256 k = uint256(keccak256(abi.encode(seed, "where", i))) % 64;
-            int256 value = i == 0 ? int256(limit) + 1 : i == 1 ? -int256(limit) - 1 : draw(keccak256(abi.encode(seed, "what", i)), -(2 ** 31), 2 ** 31 - 1);
+            int256 value = i == 0 ? int256(limit) + 1 : i == 1 ? -int256(limit) - 1 : Rounds.draw(keccak256(abi.encode(seed, "what", i)), -(2 ** 31), 2 ** 31 - 1);
             if (value > 2 ** 31 - 1) value = 2 ** 31 - 1;
             elements[k] = int32(value);
         }

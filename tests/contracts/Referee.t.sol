@@ -4,9 +4,9 @@ pragma solidity 0.8.30;
 import {Referee} from "../../contracts/Referee.sol";
 import {IReferee} from "../../contracts/interfaces/IReferee.sol";
 import {Format, Plan, Section} from "../../contracts/interfaces/Types.sol";
-import {JudgedRound, TreeReference} from "./JudgeSupport.t.sol";
+import {Checks, Round, Rounds, Signed, TreeReference} from "./support/Judging.sol";
 
-abstract contract RefereeActs is JudgedRound {
+abstract contract RefereeActs is Checks {
     Referee internal immutable REFEREE = new Referee();
 
     function expectMalformed(bytes memory evidence) internal {
@@ -40,19 +40,19 @@ contract RefereeMeanTest is RefereeActs {
     function testFuzz_lie_is_found_and_honesty_is_not(bytes32 seed, uint8 size, uint128 seats, bool weighted) external {
         uint256 count = uint256(size) % 200 + 1;
         uint128 included = _few(seed, seats);
-        Round memory r = makeRound(seed, count, included, weighted);
+        Round memory r = Rounds.makeRound(seed, count, included, weighted);
         uint256 coordinate = uint256(keccak256(abi.encode(seed, "at"))) % count;
-        int256 right = rightMean(r, coordinate);
+        int256 right = Rounds.rightMean(r, coordinate);
 
-        bytes memory honest = meanEvidence(r, coordinate);
+        bytes memory honest = Rounds.meanEvidence(r, coordinate);
         expectNoFault(right);
         REFEREE.judgeMean(r.format, r.proposal, honest);
 
-        int256 lie = draw(keccak256(abi.encode(seed, "lie")), -(2 ** 31), 2 ** 31 - 1);
+        int256 lie = Rounds.draw(keccak256(abi.encode(seed, "lie")), -(2 ** 31), 2 ** 31 - 1);
         if (lie == right) lie = right + 1;
         r.mean[coordinate] = int32(lie);
-        bind(r);
-        (uint256 found, int256 claimed, int256 expected) = REFEREE.judgeMean(r.format, r.proposal, meanEvidence(r, coordinate));
+        Rounds.bind(r);
+        (uint256 found, int256 claimed, int256 expected) = REFEREE.judgeMean(r.format, r.proposal, Rounds.meanEvidence(r, coordinate));
         checkEq(found, coordinate, "coordinate");
         checkEq(claimed, lie, "claimed");
         checkEq(expected, right, "right");
@@ -64,39 +64,39 @@ contract RefereeMeanTest is RefereeActs {
     }
 
     function test_weights_do_not_count_where_the_format_says_so() external view {
-        Round memory r = makeRound("unweighted", 3, 3, false);
+        Round memory r = Rounds.makeRound("unweighted", 3, 3, false);
         r.updates[0][1] = 10;
         r.updates[1][1] = 20;
         r.mean[1] = 0;
-        bind(r);
-        (,, int256 right) = REFEREE.judgeMean(r.format, r.proposal, meanEvidence(r, 1));
+        Rounds.bind(r);
+        (,, int256 right) = REFEREE.judgeMean(r.format, r.proposal, Rounds.meanEvidence(r, 1));
         checkEq(right, 15, "plain mean");
     }
 
     function test_update_elements_are_read_within_the_bound() external view {
-        Round memory r = makeRound("clamped", 3, 1, true);
+        Round memory r = Rounds.makeRound("clamped", 3, 1, true);
         r.updates[0][2] = type(int32).min;
         r.mean[2] = 0;
-        bind(r);
-        (,, int256 right) = REFEREE.judgeMean(r.format, r.proposal, meanEvidence(r, 2));
+        Rounds.bind(r);
+        (,, int256 right) = REFEREE.judgeMean(r.format, r.proposal, Rounds.meanEvidence(r, 2));
         checkEq(right, -(2 ** 20), "clamped");
     }
 
     function test_all_128_seats_are_judged() external view {
-        Round memory r = makeRound("all", 1, type(uint128).max, true);
+        Round memory r = Rounds.makeRound("all", 1, type(uint128).max, true);
         int256 right = r.mean[0];
         r.mean[0] += 1;
-        bind(r);
-        (, int256 claimed, int256 expected) = REFEREE.judgeMean(r.format, r.proposal, meanEvidence(r, 0));
+        Rounds.bind(r);
+        (, int256 claimed, int256 expected) = REFEREE.judgeMean(r.format, r.proposal, Rounds.meanEvidence(r, 0));
         checkEq(expected, right, "right");
         checkEq(claimed, right + 1, "claimed");
     }
 
     function test_every_bent_byte_of_the_clients_is_refused() external view {
-        Round memory r = makeRound("bent", 70, 0x81, true);
+        Round memory r = Rounds.makeRound("bent", 70, 0x81, true);
         r.mean[66] += 1;
-        bind(r);
-        bytes memory evidence = meanEvidence(r, 66);
+        Rounds.bind(r);
+        bytes memory evidence = Rounds.meanEvidence(r, 66);
         check(meanVerdict(r, evidence) == 0, "the lie shows");
         // leaf 4 | k 1 | two clients of 68 + 256 + 32 | mean 256 + 32; k alone may differ, then it is another coordinate.
         for (uint256 at = 5; at < evidence.length; at += at < 80 ? 1 : 7) {
@@ -105,21 +105,21 @@ contract RefereeMeanTest is RefereeActs {
     }
 
     function test_clients_in_another_order_are_refused() external view {
-        Round memory r = makeRound("order", 64, 0x3, true);
+        Round memory r = Rounds.makeRound("order", 64, 0x3, true);
         r.mean[5] += 1;
-        bind(r);
+        Rounds.bind(r);
         (r.seals[0], r.seals[1]) = (r.seals[1], r.seals[0]);
         (r.weights[0], r.weights[1]) = (r.weights[1], r.weights[0]);
         (r.exts[0], r.exts[1]) = (r.exts[1], r.exts[0]);
         (r.updates[0], r.updates[1]) = (r.updates[1], r.updates[0]);
-        check(meanVerdict(r, meanEvidence(r, 5)) == IReferee.EvidenceMismatch.selector, "swapped");
+        check(meanVerdict(r, Rounds.meanEvidence(r, 5)) == IReferee.EvidenceMismatch.selector, "swapped");
     }
 
     function test_another_set_is_refused() external view {
-        Round memory r = makeRound("set", 64, 0x3, true);
+        Round memory r = Rounds.makeRound("set", 64, 0x3, true);
         r.mean[5] += 1;
-        bind(r);
-        bytes memory evidence = meanEvidence(r, 5);
+        Rounds.bind(r);
+        bytes memory evidence = Rounds.meanEvidence(r, 5);
         r.proposal.included = 0x5;
         check(meanVerdict(r, evidence) == IReferee.EvidenceMismatch.selector, "index is bound");
         r.proposal.included = 0x7;
@@ -131,7 +131,7 @@ contract RefereeMeanTest is RefereeActs {
     }
 
     function test_empty_set_is_refused_at_the_length_of_one_opening() external {
-        Round memory r = makeRound("empty", 64, 0x1, true);
+        Round memory r = Rounds.makeRound("empty", 64, 0x1, true);
         r.proposal.included = 0;
         bytes memory evidence = bytes.concat(hex"0000000000", TreeReference.open(r.mean, 0));
         expectMalformed(evidence);
@@ -139,10 +139,10 @@ contract RefereeMeanTest is RefereeActs {
     }
 
     function test_truncated_or_longer_evidence_is_refused() external {
-        Round memory r = makeRound("length", 130, 0x3, true);
+        Round memory r = Rounds.makeRound("length", 130, 0x3, true);
         r.mean[129] += 1;
-        bind(r);
-        bytes memory evidence = meanEvidence(r, 129);
+        Rounds.bind(r);
+        bytes memory evidence = Rounds.meanEvidence(r, 129);
         for (uint256 length; length < evidence.length; length += 97) {
             expectMalformed(cut(evidence, length));
             REFEREE.judgeMean(r.format, r.proposal, cut(evidence, length));
@@ -153,37 +153,37 @@ contract RefereeMeanTest is RefereeActs {
     }
 
     function test_coordinate_beyond_the_payload_is_refused() external {
-        Round memory r = makeRound("beyond", 66, 0x1, true);
-        bytes memory evidence = meanEvidence(r, 66);
+        Round memory r = Rounds.makeRound("beyond", 66, 0x1, true);
+        bytes memory evidence = Rounds.meanEvidence(r, 66);
         vm.expectRevert(abi.encodeWithSelector(IReferee.EvidenceOutOfRange.selector, 1, 2));
         REFEREE.judgeMean(r.format, r.proposal, evidence);
-        evidence = meanEvidence(r, 0);
+        evidence = Rounds.meanEvidence(r, 0);
         evidence[4] = bytes1(uint8(64));
         vm.expectRevert(abi.encodeWithSelector(IReferee.EvidenceOutOfRange.selector, 0, 64));
         REFEREE.judgeMean(r.format, r.proposal, evidence);
     }
 
     function test_path_of_another_depth_is_refused() external view {
-        Round memory r = makeRound("depth", 200, 0x1, true);
+        Round memory r = Rounds.makeRound("depth", 200, 0x1, true);
         r.mean[7] += 1;
-        bind(r);
-        bytes memory evidence = meanEvidence(r, 7);
-        r.format = makeFormat(128, 1 << 20, true);
+        Rounds.bind(r);
+        bytes memory evidence = Rounds.meanEvidence(r, 7);
+        r.format = Rounds.makeFormat(128, 1 << 20, true);
         check(meanVerdict(r, evidence) == IReferee.EvidenceMalformed.selector, "shallower");
-        r.format = makeFormat(300, 1 << 20, true);
+        r.format = Rounds.makeFormat(300, 1 << 20, true);
         check(meanVerdict(r, evidence) == IReferee.EvidenceMalformed.selector, "deeper");
         // Same depth, another leaf: the positions no longer fit.
-        r.format = makeFormat(200, 1 << 20, true);
+        r.format = Rounds.makeFormat(200, 1 << 20, true);
         evidence[3] = bytes1(uint8(1));
         check(meanVerdict(r, evidence) == IReferee.EvidenceMismatch.selector, "another leaf");
     }
 
     /// A node must not pass as a leaf: its preimage is 65 bytes that begin with 01, a leaf's is 257 that begin with 00.
     function test_node_does_not_pass_as_a_leaf() external view {
-        Round memory r = makeRound("second preimage", 128, 0x1, true);
+        Round memory r = Rounds.makeRound("second preimage", 128, 0x1, true);
         bytes32[][] memory levels = TreeReference.build(r.mean);
         bytes memory nodeBytes = abi.encodePacked(levels[0][0], levels[0][1]);
-        r.format = makeFormat(64, 1 << 20, true);
+        r.format = Rounds.makeFormat(64, 1 << 20, true);
         bytes memory client = abi.encodePacked(r.seals[0], uint32(r.weights[0]), r.exts[0], TreeReference.open(r.updates[0], 0));
         bytes memory short = bytes.concat(hex"0000000000", cut(client, 68 + 256), nodeBytes);
         check(meanVerdict(r, short) == IReferee.EvidenceMalformed.selector, "64-byte leaf");
@@ -195,26 +195,26 @@ contract RefereeMeanTest is RefereeActs {
 contract RefereeStepTest is RefereeActs {
     function testFuzz_lie_is_found_and_honesty_is_not(bytes32 seed, uint8 size, uint32 numerator, uint32 denominator) external {
         uint256 count = uint256(size) % 200 + 1;
-        Round memory r = makeRound(seed, count, 1, true);
+        Round memory r = Rounds.makeRound(seed, count, 1, true);
         r.plan.rateNumerator = numerator;
         r.plan.rateDenominator = uint64(denominator) + 1;
         uint256 coordinate = uint256(keccak256(abi.encode(seed, "at"))) % count;
         // A mean may be any int32 by the time it is judged.
-        r.mean[coordinate] = int32(draw(keccak256(abi.encode(seed, "mean")), -(2 ** 31), 2 ** 31 - 1));
-        int256 right = rightStep(r, coordinate);
+        r.mean[coordinate] = int32(Rounds.draw(keccak256(abi.encode(seed, "mean")), -(2 ** 31), 2 ** 31 - 1));
+        int256 right = Rounds.rightStep(r, coordinate);
         r.next[coordinate] = int32(right);
-        bind(r);
+        Rounds.bind(r);
 
-        bytes memory honest = stepEvidence(r, coordinate);
+        bytes memory honest = Rounds.stepEvidence(r, coordinate);
         expectNoFault(right);
         REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, honest);
 
-        int256 lie = draw(keccak256(abi.encode(seed, "lie")), -(2 ** 31), 2 ** 31 - 1);
+        int256 lie = Rounds.draw(keccak256(abi.encode(seed, "lie")), -(2 ** 31), 2 ** 31 - 1);
         if (lie == right) lie = right == 0 ? int256(1) : -right;
         r.next[coordinate] = int32(lie);
-        bind(r);
+        Rounds.bind(r);
         (uint256 found, int256 claimed, int256 expected) =
-            REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, stepEvidence(r, coordinate));
+            REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, Rounds.stepEvidence(r, coordinate));
         checkEq(found, coordinate, "coordinate");
         checkEq(claimed, lie, "claimed");
         checkEq(expected, right, "right");
@@ -222,20 +222,20 @@ contract RefereeStepTest is RefereeActs {
 
     /// -2^31 is an int32, and yet never what the step gives.
     function test_below_saturation_is_a_lie() external view {
-        Round memory r = makeRound("saturation", 2, 1, true);
+        Round memory r = Rounds.makeRound("saturation", 2, 1, true);
         r.model[1] = type(int32).min;
         r.mean[1] = -(1 << 20);
         r.next[1] = type(int32).min;
-        bind(r);
-        (,, int256 right) = REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, stepEvidence(r, 1));
+        Rounds.bind(r);
+        (,, int256 right) = REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, Rounds.stepEvidence(r, 1));
         checkEq(right, -(2 ** 31 - 1), "right");
     }
 
     function test_bent_evidence_is_refused() external {
-        Round memory r = makeRound("bent", 70, 1, true);
+        Round memory r = Rounds.makeRound("bent", 70, 1, true);
         r.next[3] += 1;
-        bind(r);
-        bytes memory evidence = stepEvidence(r, 3);
+        Rounds.bind(r);
+        bytes memory evidence = Rounds.stepEvidence(r, 3);
         for (uint256 at = 5; at < evidence.length; at += 31) {
             bytes memory bent = flip(evidence, at);
             try REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, bent) {
@@ -250,7 +250,7 @@ contract RefereeStepTest is RefereeActs {
         REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, cut(evidence, evidence.length - 1));
         expectMalformed(bytes.concat(evidence, hex"00"));
         REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, bytes.concat(evidence, hex"00"));
-        evidence = stepEvidence(r, 70);
+        evidence = Rounds.stepEvidence(r, 70);
         vm.expectRevert(abi.encodeWithSelector(IReferee.EvidenceOutOfRange.selector, 1, 6));
         REFEREE.judgeStep(r.plan, r.format, r.modelRoot, r.proposal, evidence);
     }
@@ -264,16 +264,16 @@ contract RefereeTailTest is RefereeActs {
     }
 
     function _everyTail(uint256 count) private {
-        Round memory r = makeRound(keccak256(abi.encode(count)), count, 1, true);
+        Round memory r = Rounds.makeRound(keccak256(abi.encode(count)), count, 1, true);
         uint256 leaves = (count + 63) / 64;
         uint256 positions = uint256(1) << TreeReference.depthOf(leaves);
         bytes32[][] memory honest = TreeReference.build(r.mean);
         for (uint256 leaf; leaf < positions; ++leaf) {
             bytes memory opening = bytes.concat(TreeReference.chunkOf(r.mean, leaf), TreeReference.pathOf(honest, leaf));
             expectNoFault(0);
-            REFEREE.judgeTail(r.format, r.proposal, tailEvidence(0, leaf, opening));
+            REFEREE.judgeTail(r.format, r.proposal, Rounds.tailEvidence(0, leaf, opening));
         }
-        bytes memory beyond = tailEvidence(0, positions, TreeReference.open(r.mean, 0));
+        bytes memory beyond = Rounds.tailEvidence(0, positions, TreeReference.open(r.mean, 0));
         vm.expectRevert(abi.encodeWithSelector(IReferee.EvidenceOutOfRange.selector, positions, 0));
         REFEREE.judgeTail(r.format, r.proposal, beyond);
 
@@ -289,31 +289,31 @@ contract RefereeTailTest is RefereeActs {
         r.proposal.meanRoot = TreeReference.rootOf(levels);
         uint256 leaf = at / 64;
         bytes memory opening = bytes.concat(TreeReference.chunkOf(longer, leaf), TreeReference.pathOf(levels, leaf));
-        checkEq(REFEREE.judgeTail(r.format, r.proposal, tailEvidence(0, leaf, opening)), at, "element");
+        checkEq(REFEREE.judgeTail(r.format, r.proposal, Rounds.tailEvidence(0, leaf, opening)), at, "element");
         // The same lie in the other tree, and through the sibling of a leaf beside it.
         r.proposal.newModelRoot = r.proposal.meanRoot;
-        checkEq(REFEREE.judgeTail(r.format, r.proposal, tailEvidence(1, leaf, opening)), at, "model tree");
+        checkEq(REFEREE.judgeTail(r.format, r.proposal, Rounds.tailEvidence(1, leaf, opening)), at, "model tree");
         if (leaf >= (count + 63) / 64) {
             opening = bytes.concat(TreeReference.chunkOf(longer, leaf ^ 1), TreeReference.pathOf(levels, leaf ^ 1));
-            checkEq(REFEREE.judgeTail(r.format, r.proposal, tailEvidence(0, leaf ^ 1, opening)), leaf * 64, "sibling");
+            checkEq(REFEREE.judgeTail(r.format, r.proposal, Rounds.tailEvidence(0, leaf ^ 1, opening)), leaf * 64, "sibling");
         }
     }
 
     /// A node beyond the payload whose preimage nobody shows.
     function test_unopened_node_beyond_the_payload_is_a_fault() external view {
-        Round memory r = makeRound("node", 64 * 5, 1, true);
+        Round memory r = Rounds.makeRound("node", 64 * 5, 1, true);
         bytes32[][] memory levels = TreeReference.build(r.next);
         levels[1][3] = keccak256("no preimage");
         levels[2][1] = TreeReference.hashNode(levels[1][2], levels[1][3]);
         levels[3][0] = TreeReference.hashNode(levels[2][0], levels[2][1]);
         r.proposal.newModelRoot = levels[3][0];
         bytes memory opening = bytes.concat(TreeReference.chunkOf(r.next, 4), TreeReference.pathOf(levels, 4));
-        checkEq(REFEREE.judgeTail(r.format, r.proposal, tailEvidence(1, 4, opening)), uint256(6 * 64), "first element below");
+        checkEq(REFEREE.judgeTail(r.format, r.proposal, Rounds.tailEvidence(1, 4, opening)), uint256(6 * 64), "first element below");
     }
 
     function test_bent_evidence_is_refused() external {
-        Round memory r = makeRound("bent", 65, 1, true);
-        bytes memory evidence = tailEvidence(0, 1, TreeReference.open(r.mean, 1));
+        Round memory r = Rounds.makeRound("bent", 65, 1, true);
+        bytes memory evidence = Rounds.tailEvidence(0, 1, TreeReference.open(r.mean, 1));
         for (uint256 at = 5; at < evidence.length; at += 13) {
             bytes memory bent = flip(evidence, at);
             try REFEREE.judgeTail(r.format, r.proposal, bent) {
@@ -359,17 +359,17 @@ contract RefereeClientTest is RefereeActs {
     function testFuzz_element_out_of_range_is_a_fault(bytes32 seed, uint8 size, bool low) external {
         uint256 count = uint256(size) % 200 + 1;
         Signed memory s = _signed(seed);
-        int32[] memory update = drawElements(seed, count, int256(uint256(BOUND)));
+        int32[] memory update = Rounds.drawElements(seed, count, int256(uint256(BOUND)));
         uint256 at = uint256(keccak256(abi.encode(seed, "at"))) % count;
-        Format memory format = makeFormat(count, BOUND, true);
+        Format memory format = Rounds.makeFormat(count, BOUND, true);
 
-        bytes memory honest = rangeEvidence(s, _rootOf(update), at / 64, TreeReference.open(update, at / 64));
+        bytes memory honest = Rounds.rangeEvidence(s, _rootOf(update), at / 64, TreeReference.open(update, at / 64));
         expectNoFault(0);
         _judge(s, format, honest);
 
-        int256 garbage = draw(keccak256(abi.encode(seed, "garbage")), int256(uint256(BOUND)) + 1, 2 ** 31 - 1);
+        int256 garbage = Rounds.draw(keccak256(abi.encode(seed, "garbage")), int256(uint256(BOUND)) + 1, 2 ** 31 - 1);
         update[at] = int32(low ? -garbage : garbage);
-        bytes memory evidence = rangeEvidence(s, _rootOf(update), at / 64, TreeReference.open(update, at / 64));
+        bytes memory evidence = Rounds.rangeEvidence(s, _rootOf(update), at / 64, TreeReference.open(update, at / 64));
         (address signer, bytes32 ctx, uint16 index, uint256 coordinate, int256 claimed) = _judge(s, format, evidence);
         checkEq(signer, vm.addr(s.key), "signer");
         checkEq(ctx, s.ctx, "ctx");
@@ -385,17 +385,17 @@ contract RefereeClientTest is RefereeActs {
         if (positions * 64 == count) return;
         Signed memory s = _signed(seed);
         int32[] memory longer = new int32[](positions * 64);
-        for (uint256 k; k < count; ++k) longer[k] = int32(draw(keccak256(abi.encode(seed, k)), -100, 100));
+        for (uint256 k; k < count; ++k) longer[k] = int32(Rounds.draw(keccak256(abi.encode(seed, k)), -100, 100));
         bytes32 honest = _rootOf(longer);
         for (uint256 leaf; leaf < positions; ++leaf) {
-            bytes memory fine = rangeEvidence(s, honest, leaf, TreeReference.open(longer, leaf));
+            bytes memory fine = Rounds.rangeEvidence(s, honest, leaf, TreeReference.open(longer, leaf));
             expectNoFault(0);
-            _judge(s, makeFormat(count, BOUND, true), fine);
+            _judge(s, Rounds.makeFormat(count, BOUND, true), fine);
         }
         uint256 at = count + uint256(seed) % (positions * 64 - count);
         longer[at] = 1;
-        bytes memory evidence = rangeEvidence(s, _rootOf(longer), at / 64, TreeReference.open(longer, at / 64));
-        (,,, uint256 coordinate, int256 claimed) = _judge(s, makeFormat(count, BOUND, true), evidence);
+        bytes memory evidence = Rounds.rangeEvidence(s, _rootOf(longer), at / 64, TreeReference.open(longer, at / 64));
+        (,,, uint256 coordinate, int256 claimed) = _judge(s, Rounds.makeFormat(count, BOUND, true), evidence);
         checkEq(coordinate, at, "coordinate");
         checkEq(claimed, 1, "claimed");
     }
@@ -408,7 +408,7 @@ contract RefereeClientTest is RefereeActs {
         levels[2][1] = TreeReference.hashNode(levels[1][2], levels[1][3]);
         levels[3][0] = TreeReference.hashNode(levels[2][0], levels[2][1]);
         bytes memory opening = bytes.concat(new bytes(256), TreeReference.pathOf(levels, 4));
-        (,,, uint256 coordinate, int256 claimed) = _judge(s, makeFormat(320, BOUND, true), rangeEvidence(s, levels[3][0], 4, opening));
+        (,,, uint256 coordinate, int256 claimed) = _judge(s, Rounds.makeFormat(320, BOUND, true), Rounds.rangeEvidence(s, levels[3][0], 4, opening));
         checkEq(coordinate, uint256(6 * 64), "first element below");
         checkEq(claimed, 0, "no element");
     }
@@ -417,8 +417,8 @@ contract RefereeClientTest is RefereeActs {
         Signed memory s = _signed("signer");
         int32[] memory update = new int32[](1);
         update[0] = type(int32).max;
-        Format memory format = makeFormat(1, BOUND, true);
-        bytes memory evidence = rangeEvidence(s, _rootOf(update), 0, TreeReference.open(update, 0));
+        Format memory format = Rounds.makeFormat(1, BOUND, true);
+        bytes memory evidence = Rounds.rangeEvidence(s, _rootOf(update), 0, TreeReference.open(update, 0));
         (address signer,,,,) = _judge(s, format, evidence);
         checkEq(signer, vm.addr(s.key), "signer");
 
@@ -448,8 +448,8 @@ contract RefereeClientTest is RefereeActs {
         Signed memory s = _signed("length");
         int32[] memory update = new int32[](65);
         update[64] = type(int32).max;
-        Format memory format = makeFormat(65, BOUND, true);
-        bytes memory evidence = rangeEvidence(s, _rootOf(update), 1, TreeReference.open(update, 1));
+        Format memory format = Rounds.makeFormat(65, BOUND, true);
+        bytes memory evidence = Rounds.rangeEvidence(s, _rootOf(update), 1, TreeReference.open(update, 1));
         _judge(s, format, evidence);
         for (uint256 length; length < evidence.length; length += 33) {
             expectMalformed(cut(evidence, length));
@@ -467,7 +467,7 @@ contract RefereeClientTest is RefereeActs {
         external
     {
         Signed memory s = _signed(seed);
-        bytes memory evidence = equivocationEvidence(s, one, weightOne, other, weightOther);
+        bytes memory evidence = Rounds.equivocationEvidence(s, one, weightOne, other, weightOther);
         if (one == other && weightOne == weightOther) expectNoFault(0);
         (address signer, bytes32 ctx, uint16 index) = REFEREE.judgeEquivocation(s.studyId, s.domain, evidence);
         if (one == other && weightOne == weightOther) return;
@@ -478,14 +478,14 @@ contract RefereeClientTest is RefereeActs {
 
     function test_the_same_update_twice_is_no_fault() external {
         Signed memory s = _signed("same");
-        bytes memory evidence = equivocationEvidence(s, "one", 5, "one", 5);
+        bytes memory evidence = Rounds.equivocationEvidence(s, "one", 5, "one", 5);
         expectNoFault(0);
         REFEREE.judgeEquivocation(s.studyId, s.domain, evidence);
     }
 
     function test_weight_alone_makes_two_updates() external view {
         Signed memory s = _signed("weight");
-        (address signer,,) = REFEREE.judgeEquivocation(s.studyId, s.domain, equivocationEvidence(s, "one", 5, "one", 6));
+        (address signer,,) = REFEREE.judgeEquivocation(s.studyId, s.domain, Rounds.equivocationEvidence(s, "one", 5, "one", 6));
         checkEq(signer, vm.addr(s.key), "signer");
     }
 
@@ -494,7 +494,7 @@ contract RefereeClientTest is RefereeActs {
         Signed memory t = _signed("first");
         t.key += 1;
         bytes memory evidence = bytes.concat(
-            cut(equivocationEvidence(s, "one", 5, "other", 5), 170), _tail(equivocationEvidence(t, "one", 5, "other", 5), 170)
+            cut(Rounds.equivocationEvidence(s, "one", 5, "other", 5), 170), _tail(Rounds.equivocationEvidence(t, "one", 5, "other", 5), 170)
         );
         vm.expectRevert(
             abi.encodeWithSelector(
@@ -523,9 +523,9 @@ contract RefereePlanTest is RefereeActs {
     Format internal format;
 
     function _reset() private {
-        plan = makePlan();
+        plan = Rounds.makePlan();
         delete format;
-        format.sections.push(makeFormat(10_000_000, 1 << 20, true).sections[0]);
+        format.sections.push(Rounds.makeFormat(10_000_000, 1 << 20, true).sections[0]);
         REFEREE.checkPlan(plan, format);
     }
 

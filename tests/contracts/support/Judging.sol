@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Format, Plan, Proposal, Section} from "../../contracts/interfaces/Types.sol";
+import {Format, Plan, Proposal, Section} from "../../../contracts/interfaces/Types.sol";
 
 /// @notice The part of Foundry's cheatcodes that the judging tests use.
 interface Vm {
@@ -30,9 +30,11 @@ interface Vm {
     function lastCallGas() external view returns (Gas memory);
 }
 
-/// @notice Assertions and draws.
+Vm constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+/// @notice Assertions.
 abstract contract Checks {
-    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+    Vm internal constant vm = VM;
 
     error CheckFailed(string what, bytes32 actual, bytes32 expected);
 
@@ -54,16 +56,6 @@ abstract contract Checks {
 
     function check(bool condition, string memory what) internal pure {
         if (!condition) revert CheckFailed(what, 0, bytes32(uint256(1)));
-    }
-
-    /// @return drawn in [low, high], by hashing
-    function draw(bytes32 seed, int256 low, int256 high) internal pure returns (int256 drawn) {
-        return low + int256(uint256(seed) % uint256(high - low + 1));
-    }
-
-    function compact(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
-        return abi.encodePacked(r, bytes32(uint256(s) | (uint256(v - 27) << 255)));
     }
 }
 
@@ -168,21 +160,45 @@ library IntegerReference {
     }
 }
 
-/// @notice A round with everything in it, honest unless a test bends it, and the evidence about it.
-abstract contract JudgedRound is Checks {
-    struct Round {
-        Plan plan;
-        Format format;
-        Proposal proposal;
-        bytes32 modelRoot;
-        uint256[] seats;
-        uint256[] weights;
-        bytes32[] seals;
-        bytes32[] exts;
-        int32[][] updates;
-        int32[] model;
-        int32[] mean;
-        int32[] next;
+/// @notice A round with everything in it, honest unless a test bends it.
+struct Round {
+    Plan plan;
+    Format format;
+    Proposal proposal;
+    bytes32 modelRoot;
+    uint256[] seats;
+    uint256[] weights;
+    bytes32[] seals;
+    bytes32[] exts;
+    int32[][] updates;
+    int32[] model;
+    int32[] mean;
+    int32[] next;
+}
+
+/// @notice What one client signed, and where its fault lies.
+struct Signed {
+    uint256 key;
+    uint64 studyId;
+    bytes32 domain;
+    bytes32 ctx;
+    uint32 round;
+    uint16 index;
+    bytes32 seal;
+    uint32 weight;
+    bytes32 ext;
+}
+
+/// @notice Makes rounds, bends nothing by itself, and writes the evidence about them.
+library Rounds {
+    /// @return drawn in [low, high], by hashing
+    function draw(bytes32 seed, int256 low, int256 high) internal pure returns (int256 drawn) {
+        return low + int256(uint256(seed) % uint256(high - low + 1));
+    }
+
+    function compact(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = VM.sign(key, digest);
+        return abi.encodePacked(r, bytes32(uint256(s) | (uint256(v - 27) << 255)));
     }
 
     function makePlan() internal pure returns (Plan memory plan) {
@@ -325,19 +341,6 @@ abstract contract JudgedRound is Checks {
 
     function tailEvidence(uint8 tree, uint256 leaf, bytes memory opening) internal pure returns (bytes memory) {
         return abi.encodePacked(tree, uint32(leaf), opening);
-    }
-
-    /// @notice What one client signed, and where its fault lies.
-    struct Signed {
-        uint256 key;
-        uint64 studyId;
-        bytes32 domain;
-        bytes32 ctx;
-        uint32 round;
-        uint16 index;
-        bytes32 seal;
-        uint32 weight;
-        bytes32 ext;
     }
 
     function updateDigest(Signed memory s, bytes32 commitment, uint32 weight) internal pure returns (bytes32) {
