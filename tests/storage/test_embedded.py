@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -335,8 +339,6 @@ class TestRoutesAlone:
     def test_any_request_gets_an_answer(
         self, tmp_path_factory: pytest.TempPathFactory, method: str, path: str, headers: dict[str, str], body: bytes
     ) -> None:
-        import io
-
         folder = BlobFolder(tmp_path_factory.mktemp("routes"))
         routes = StoreRoutes(folder, is_member, chain_id=CHAIN_ID)
         response = routes.handle(method, path, headers, io.BytesIO(body))
@@ -352,3 +354,56 @@ class TestRoutesAlone:
             request.read_put_request(headers, CID, chain_id=2, now=time.time())
         found = request.read_put_request(headers, CID, chain_id=1, now=time.time())
         assert (found.key, found.study_id) == (ALICE.address, STUDY)
+
+
+WRITER = """
+import io, os, signal, sys
+from pathlib import Path
+from collegium.storage import folder, ledger
+from collegium.storage.embedded import StoreRoutes
+from collegium.storage.folder import BlobFolder
+from tests.storage.actors import ALICE, CHAIN_ID, is_member
+from tests.storage.test_embedded import CID, DATA, sign
+
+left = int(sys.argv[2])
+
+def dying(act):
+    def call(*args, **kwargs):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return act(*args, **kwargs)
+    return call
+
+os.fsync, os.write, Path.rename, Path.unlink = map(dying, (os.fsync, os.write, Path.rename, Path.unlink))
+routes = StoreRoutes(BlobFolder(sys.argv[1]), is_member, chain_id=CHAIN_ID)
+headers = {**sign(ALICE), "Content-Length": str(len(DATA))}
+print(routes.handle("PUT", f"/v1/blobs/{CID}", headers, io.BytesIO(DATA)).status, left)
+"""
+
+
+class TestKill:
+    def test_at_any_durable_step_a_put_is_whole_or_absent(self, tmp_path: Path) -> None:
+        outcomes = []
+        for step in range(30):
+            home = tmp_path / str(step)
+            done = subprocess.run(
+                [sys.executable, "-c", WRITER, str(home), str(step)], capture_output=True, text=True, check=False
+            )
+            folder = BlobFolder(home)
+            routes = StoreRoutes(folder, is_member, chain_id=CHAIN_ID)
+            outcomes.append(folder.has(CID))
+            if folder.has(CID):
+                assert folder.get(CID, max_bytes=len(DATA)) == DATA
+            assert folder.used_bytes == (len(DATA) if folder.has(CID) else 0)
+            assert list((home / "incoming").iterdir()) == []
+            headers = {**sign(ALICE), "Content-Length": str(len(DATA))}
+            again = routes.handle("PUT", f"/v1/blobs/{CID}", headers, io.BytesIO(DATA))
+            assert again.status == (200 if outcomes[-1] else 201)
+            if done.returncode == 0:
+                break
+            assert done.returncode == -signal.SIGKILL, done.stderr
+        assert done.stdout.split()[0] == "201"
+        assert outcomes == sorted(outcomes), "once visible, always visible"
+        assert {True, False} == set(outcomes)
