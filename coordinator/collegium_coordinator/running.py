@@ -1,0 +1,198 @@
+"""A coordinator as a process: index the chain, serve HTTP, step the round, survive whatever goes away for a while."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from collegium.chain import keystore
+from collegium.chain.client import Chain
+from collegium.chain.indexer import Indexer
+from collegium.chain.outbox import Outbox
+from collegium.chain.signer import Signer
+from collegium.chain.views import StudyView
+from collegium.errors import CollegiumError, PreconditionError
+from collegium.inputs import BlobSource
+from collegium.storage.address import open_store
+from collegium.storage.embedded import StoreRoutes
+from collegium.storage.folder import BlobFolder
+from collegium.storage.http_server import HttpServer
+from collegium.storage.multi import MultiStore
+from collegium.storage.store import Store
+
+from .aggregation import Aggregate, Inputs, compute_aggregate
+from .inbox import Inbox
+from .intake import MessageIntake
+from .round import RoundRunner, RunnerSettings
+from .service import CoordinatorApplication
+from .settings import CoordinatorSettings
+
+__all__ = ["Coordinator"]
+
+logger = logging.getLogger(__name__)
+
+
+class Coordinator:
+    """Everything one coordinator runs; a context manager that leaves nothing behind."""
+
+    def __init__(
+        self,
+        settings: CoordinatorSettings,
+        signer: Signer,
+        *,
+        aggregate: Callable[[Inputs], Aggregate] = compute_aggregate,
+    ) -> None:
+        self._settings = settings
+        self._closing = ExitStack()
+        self._lock = threading.Lock()
+        state = settings.home / "state"
+        self.chain = Chain.connect(settings.network, signer)
+        self._indexer = Indexer(state / "index.sqlite", self.chain)
+        self._closing.callback(self._indexer.close)
+        self._view = self._read()
+        self._require_enlisted()
+        self._outbox = Outbox(state / f"outbox-{signer.address.lower()[2:10]}.sqlite", self.chain)
+        self._closing.callback(self._outbox.close)
+        self._inbox = Inbox(state / "inbox.sqlite")
+        self._closing.callback(self._inbox.close)
+        folder = BlobFolder(settings.home / "store")
+        self._server = self._serve(folder)
+        self._closing.callback(self._server.close)
+        further = [open_store(uri, chain_id=self.chain.chain_id) for uri in settings.read]
+        published: Store = open_store(settings.store) if settings.store else folder
+        if published is not folder:
+            further = [published, *further]
+        self.runner = RoundRunner(
+            chain=self.chain,
+            outbox=self._outbox,
+            study_id=settings.study,
+            inbox=self._inbox,
+            source=BlobSource(folder, MultiStore([folder, *further]), self._view.format, settings.threads),
+            store=_Both(folder, published) if published is not folder else folder,
+            settings=RunnerSettings(settings.gather, settings.stagger, settings.rounds or None, settings.open_rounds),
+            aggregate=aggregate,
+        )
+
+    @classmethod
+    def open(cls, home: Path, *, password_file: Path | None = None, **flags: Any) -> Self:
+        """From a home and command-line flags; unlocks the node key."""
+        settings = CoordinatorSettings.load(home, **flags)
+        password = keystore.read_password(password_file, prompt="Password of the node key: ")
+        return cls(settings, keystore.load(settings.node_key, password))
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def run(self, stop: threading.Event) -> None:
+        """Step until `stop` is set; an unreachable node or store is waited for, nothing is lost."""
+        self._outbox.resume()
+        while not stop.is_set():
+            acted = False
+            try:
+                acted = self.step()
+            except CollegiumError as error:
+                logger.warning("%s: %s", error.code, error)
+                stop.wait(1.0)
+            except Exception:
+                logger.exception("the step failed; it is tried again")
+                stop.wait(1.0)
+            if not acted:
+                stop.wait(self._settings.network.poll_interval)
+
+    def step(self) -> bool:
+        """Look at the chain once and do what is due; whether anything was sent."""
+        return self.runner.step(self._refresh())
+
+    def status(self) -> Mapping[str, Any]:
+        """What `/v1/info` answers."""
+        with self._lock:
+            view = self._view
+        current = view.current
+        now = int(time.time())
+        return {
+            "chain_id": self.chain.chain_id,
+            "collegium": self.chain.address_of("Collegium"),
+            "study": self._settings.study,
+            "aggregator": self.chain.signer.address,
+            "round": current.number if current else 0,
+            "phase": current.phase_at(now).name.lower() if current else "none",
+            "deadline": current.deadline_at(now) if current else 0,
+            "on_duty": current.on_duty(now) if current else None,
+            "final_rounds": len(view.final_rounds),
+        }
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> StudyView:
+        self._indexer.sync()
+        return StudyView.build(self._indexer.events(), self._settings.study)
+
+    def _refresh(self) -> StudyView:
+        view = self._read()
+        with self._lock:
+            self._view = view
+        return view
+
+    def _known(self) -> StudyView:
+        with self._lock:
+            return self._view
+
+    def _require_enlisted(self) -> None:
+        institution = self.chain.call("Members", "institutionOf", self.chain.signer.address)
+        if institution not in self._view.aggregators:
+            raise PreconditionError(
+                f"{self.chain.signer.address} is no aggregator of study {self._settings.study}.",
+                hint=f"Lock the bond first: `collegium-coordinator enlist --study {self._settings.study}`.",
+            )
+
+    def _serve(self, folder: BlobFolder) -> HttpServer:
+        host, port = self._settings.address
+        routes = StoreRoutes(
+            folder, self._may_write, chain_id=self.chain.chain_id, quota_bytes=self._settings.quota_bytes or None
+        )
+        intake = MessageIntake(
+            study_id=self._settings.study,
+            domain=self.chain.domain(),
+            inbox=self._inbox,
+            view=self._known,
+            refresh=self._refresh,
+        )
+        server = HttpServer(CoordinatorApplication(intake=intake, info=self.status, routes=routes), host=host, port=port)
+        server.start()
+        return server
+
+    def _may_write(self, node_key: str, study_id: int) -> bool:
+        """Whether a key is in the current roster, or in the order of aggregators, of our study."""
+        if study_id != self._settings.study:
+            return False
+        snapshots = self._known().snapshots
+        return bool(snapshots) and node_key in (*snapshots[-1].node_keys, *snapshots[-1].aggregators)
+
+
+class _Both:
+    """Writes to the own folder and to a published store; reads from the folder."""
+
+    def __init__(self, folder: BlobFolder, published: Store) -> None:
+        self._folder = folder
+        self._published = published
+        self.name = published.name
+
+    def put(self, data: Any) -> Any:
+        self._published.put(data)
+        return self._folder.put(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._folder, name)
