@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, cast
+from typing import Any
 
 from eth_hash.auto import keccak
 
@@ -80,7 +80,7 @@ class Event:
 
     def decode(self, topics: Sequence[bytes], data: bytes) -> dict[str, Any]:
         """Arguments by name; an indexed dynamic one as its 32-byte hash."""
-        from eth_abi import decode
+        from eth_abi.abi import decode
 
         plain = _decode(tuple(each for each in self.inputs if not each.indexed), data)
         indexed = iter(topics[1:])
@@ -158,7 +158,7 @@ def _errors() -> dict[bytes, ErrorType]:
 
 def decode_revert(data: bytes | None) -> RevertReason:
     """Name and fields of a custom error of any of our contracts, of `Error(string)` or of `Panic(uint256)`."""
-    from eth_abi import decode
+    from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError
 
     if not data or len(data) < 4:
@@ -202,9 +202,9 @@ def _parameter(entry: Mapping[str, Any], position: int) -> Parameter:
 
 
 def _encode(parameters: tuple[Parameter, ...], values: Sequence[Any]) -> bytes:
-    from eth_abi import encode
+    from eth_abi.abi import encode
 
-    return cast(bytes, encode([each.type for each in parameters], [_plain(value) for value in values]))
+    return encode([each.type for each in parameters], [_plain(value) for value in values])
 
 
 def _plain(value: Any) -> Any:
@@ -217,7 +217,7 @@ def _plain(value: Any) -> Any:
 
 
 def _decode(parameters: tuple[Parameter, ...], data: bytes) -> dict[str, Any]:
-    from eth_abi import decode
+    from eth_abi.abi import decode
 
     values = decode([each.type for each in parameters], data)
     return {each.name: _shape(each, value) for each, value in zip(parameters, values, strict=True)}

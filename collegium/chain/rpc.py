@@ -64,7 +64,7 @@ class Rpc:
 
     def request(self, method: str, *params: Any) -> Any:
         """Result of one call as JSON. Raises RpcError or ChainUnreachableError."""
-        answer = self._until_answered(lambda: self._provider.make_request(method, list(params)))  # type: ignore[arg-type]
+        answer = self._until_answered(lambda: self._provider.make_request(method, list(params)))
         return self._result(method, answer)
 
     def batch(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any]:

@@ -135,7 +135,10 @@ class SendingLog:
             ).fetchall()
         return [
             Entry(
-                *row[:4],
+                row[0],
+                row[1],
+                row[2],
+                row[3],
                 bytes(row[4]),
                 int(row[5]),
                 State(row[6]),

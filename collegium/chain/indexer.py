@@ -1,0 +1,303 @@
+"""Every event of our contracts since deployment, kept in one SQLite file.
+
+`sync` asks for the logs since the last block seen, up to the newest block that may be acted on. It keeps the hash
+of every block with events and of the last block seen; when the chain no longer has that hash, it goes back to the
+newest stored block that the chain still has and reads on from there. The file is a cache: one of another chain or
+deployment is started anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from collegium.crashpoints import crashpoint, register
+from collegium.errors import ChainUnreachableError
+
+from .client import Chain
+from .events import ChainEvent, decode_log
+from .rpc import Header, RpcError, to_int
+
+__all__ = ["Indexer", "Synced"]
+
+WINDOW = 2_000
+_RACES = 5
+
+register("indexer.window_written", "indexer.rolled_back")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, hash TEXT NOT NULL, time INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    block INTEGER NOT NULL, log_index INTEGER NOT NULL, transaction_hash TEXT NOT NULL, block_hash TEXT NOT NULL,
+    contract TEXT NOT NULL, name TEXT NOT NULL, study INTEGER, round INTEGER, args TEXT NOT NULL, time INTEGER NOT NULL,
+    raw TEXT NOT NULL, PRIMARY KEY (block, log_index));
+CREATE INDEX IF NOT EXISTS events_by_study ON events (study, round, name);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a `sync` did. head: number of the last block seen, -1 before any; added: events stored.
+
+    rolled_back_to: the block to which a reorganization took the index back, None when there was none.
+    """
+
+    head: int
+    added: int
+    rolled_back_to: int | None = None
+
+
+class Indexer:
+    """Thread-safe; one writer process per file."""
+
+    def __init__(self, path: Path, chain: Chain) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._chain = chain
+        self._lock = threading.RLock()
+        self._window = WINDOW
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+        self._addresses = [address.lower() for address in chain.deployment.addresses.values()]
+        self._bind()
+
+    @property
+    def head(self) -> int:
+        """Number of the last block seen; one before the deployment when none is."""
+        with self._lock:
+            row = self._db.execute("SELECT MAX(number) FROM blocks").fetchone()
+        return self._start - 1 if row[0] is None else int(row[0])
+
+    @property
+    def head_time(self) -> int:
+        """Time of the last block seen, unix seconds; 0 before any."""
+        with self._lock:
+            row = self._db.execute("SELECT time FROM blocks ORDER BY number DESC LIMIT 1").fetchone()
+        return int(row[0]) if row else 0
+
+    @property
+    def generation(self) -> int:
+        """Grows with every rollback: what was built from events before it must be built anew."""
+        with self._lock:
+            return int(self._meta("generation") or 0)
+
+    def sync(self) -> Synced:
+        """Catch up with the chain. Raises ChainUnreachableError; what was stored stays."""
+        with self._lock:
+            for _ in range(_RACES):
+                done = self._sync()
+                if done is not None:
+                    return done
+        raise ChainUnreachableError(
+            "The node keeps changing its mind about its newest blocks.",
+            hint="Wait a moment, or raise network.confirmations.",
+        )
+
+    def events(
+        self,
+        study_id: int | None = None,
+        *,
+        name: str | Sequence[str] | None = None,
+        round: int | None = None,
+        contract: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> list[ChainEvent]:
+        """Events in chain order. since, until: block numbers, inclusive."""
+        where, values = ["1"], []
+        names = [name] if isinstance(name, str) else list(name or ())
+        for column, value in (("study", study_id), ("round", round), ("contract", contract)):
+            if value is not None:
+                where.append(f"{column}=?")
+                values.append(value)
+        if names:
+            where.append(f"name IN ({','.join('?' * len(names))})")
+            values += names
+        if since is not None:
+            where.append("block>=?")
+            values.append(since)
+        if until is not None:
+            where.append("block<=?")
+            values.append(until)
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT block, log_index, transaction_hash, block_hash, contract, name, args, time FROM events"
+                f" WHERE {' AND '.join(where)} ORDER BY block, log_index",
+                values,
+            ).fetchall()
+        return [
+            ChainEvent(row[0], row[1], row[2], row[3], row[4], row[5], json.loads(row[6]), row[7]) for row in rows
+        ]
+
+    def raw_logs(self, since: int | None = None, until: int | None = None) -> list[dict[str, Any]]:
+        """The logs as the node gave them, in chain order, for checking them against receipt roots."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT raw FROM events WHERE block>=? AND block<=? ORDER BY block, log_index",
+                (0 if since is None else since, 1 << 62 if until is None else until),
+            ).fetchall()
+        return [json.loads(row[0]) for row in rows]
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Keeping up
+
+    def _sync(self) -> Synced | None:
+        """One pass; None when the chain moved beneath it."""
+        head = self._chain.head()
+        if head is None or head.number < self._start:
+            return Synced(self.head, 0)
+        rolled_back = self._roll_back(head)
+        added, at = 0, self.head + 1
+        while at <= head.number:
+            until = min(at + self._window - 1, head.number)
+            header = head if until == head.number else self._chain.rpc.header(until)
+            if header is None:
+                return None
+            try:
+                logs = self._logs(at, until)
+            except RpcError:
+                # Providers limit how many blocks or logs one answer may span.
+                if self._window <= 16:
+                    raise
+                self._window //= 2
+                continue
+            if any(to_int(log["blockNumber"]) == until and log["blockHash"] != _hex(header.hash) for log in logs):
+                return None
+            added += self._store(logs, header)
+            crashpoint("indexer.window_written")
+            at = until + 1
+        return Synced(head.number, added, rolled_back)
+
+    def _logs(self, since: int, until: int) -> list[dict[str, Any]]:
+        span = {"address": self._addresses, "fromBlock": hex(since), "toBlock": hex(until)}
+        return list(self._chain.rpc.request("eth_getLogs", span))
+
+    def _roll_back(self, head: Header) -> int | None:
+        """Forget blocks that the chain no longer has. Returns the newest block kept when some were forgotten."""
+        stored = self._db.execute("SELECT number, hash FROM blocks ORDER BY number DESC").fetchone()
+        if stored is None:
+            return None
+        number, digest = stored
+        known = {head.number: _hex(head.hash), head.number - 1: _hex(head.parent)}
+        if self._hash_at(number, known) == digest:
+            # Also when `head` is older: the node is merely behind the one that answered before.
+            return None
+        kept = self._start - 1
+        for number, digest in self._db.execute("SELECT number, hash FROM blocks ORDER BY number DESC").fetchall():
+            if self._hash_at(number, known) == digest:
+                kept = number
+                break
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("DELETE FROM events WHERE block>?", (kept,))
+        self._db.execute("DELETE FROM blocks WHERE number>?", (kept,))
+        self._set_meta("generation", str(int(self._meta("generation") or 0) + 1))
+        self._db.execute("COMMIT")
+        crashpoint("indexer.rolled_back")
+        return kept
+
+    def _hash_at(self, number: int, known: Mapping[int, str]) -> str | None:
+        if number in known:
+            return known[number]
+        header = self._chain.rpc.header(number)
+        return None if header is None else _hex(header.hash)
+
+    def _store(self, logs: list[dict[str, Any]], header: Header) -> int:
+        """Write a window: its events, the blocks they lie in, and its last block."""
+        times = self._times(logs, header)
+        rows = []
+        for log in logs:
+            event = decode_log(self._chain.deployment, log)
+            if event is None:
+                continue
+            rows.append(
+                (
+                    event.block,
+                    event.log_index,
+                    event.transaction,
+                    event.block_hash,
+                    event.contract,
+                    event.name,
+                    event.study_id,
+                    event.round,
+                    json.dumps(event.args),
+                    times[event.block],
+                    json.dumps(log),
+                )
+            )
+        blocks = {to_int(log["blockNumber"]): log["blockHash"] for log in logs}
+        blocks[header.number] = _hex(header.hash)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)",
+                [(number, digest, times[number]) for number, digest in blocks.items()],
+            )
+            # Blocks without events serve only as the newest known hashes.
+            self._db.execute(
+                "DELETE FROM blocks WHERE number<? AND number NOT IN (SELECT block FROM events)", (header.number - 64,)
+            )
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+        return len(rows)
+
+    def _times(self, logs: list[dict[str, Any]], header: Header) -> dict[int, int]:
+        """Block number to time; asked of the node only where the logs do not tell."""
+        times = {header.number: header.timestamp}
+        for log in logs:
+            if log.get("blockTimestamp") is not None:
+                times[to_int(log["blockNumber"])] = to_int(log["blockTimestamp"])
+        missing = sorted({to_int(log["blockNumber"]) for log in logs} - set(times))
+        blocks = self._chain.rpc.batch("eth_getBlockByNumber", [[hex(number), False] for number in missing])
+        for number, block in zip(missing, blocks, strict=True):
+            times[number] = to_int(block["timestamp"]) if block else 0
+        return times
+
+    # The file
+
+    def _bind(self) -> None:
+        """Start anew when the file is of another chain, deployment or ABI."""
+        genesis = self._chain.rpc.request("eth_getBlockByNumber", "0x0", False)
+        deployment = self._chain.deployment
+        here = json.dumps([self._chain.chain_id, genesis["hash"], sorted(self._addresses), deployment.start_block])
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            if self._meta("origin") != here:
+                self._db.execute("DELETE FROM events")
+                self._db.execute("DELETE FROM blocks")
+                self._set_meta("origin", here)
+                self._set_meta("generation", str(int(self._meta("generation") or 0) + 1))
+            self._db.execute("COMMIT")
+
+    @property
+    def _start(self) -> int:
+        return self._chain.deployment.start_block
+
+    def _meta(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _set_meta(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _hex(digest: bytes) -> str:
+    return "0x" + digest.hex()
