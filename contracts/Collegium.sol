@@ -231,7 +231,7 @@ contract Collegium is Rounds, IRevisionListener {
     /// @inheritdoc ICollegium
     function modelOf(uint64 studyId) external view returns (bytes32 modelRoot, bytes32 stateRoot, string memory cid, uint32 round) {
         Study storage study = _existing(studyId);
-        return (study.modelRoot, 0, Cid.toText(study.modelDigest, study.dag), study.lastFinal);
+        return (study.modelRoot, 0, Cid.toText(study.modelDigest, study.dag), uint32(_lastFinal(study, study.state)));
     }
 
     /// @inheritdoc ICollegium

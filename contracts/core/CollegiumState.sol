@@ -42,7 +42,6 @@ abstract contract CollegiumState {
         address planCode;
         uint32 lastFinal;
         uint8 seatCount;
-        bool rosterStale;
         bool dag;
         address sponsor;
         bytes32 planHash;

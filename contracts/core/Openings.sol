@@ -28,11 +28,14 @@ abstract contract Openings is RoundKeeping {
             // A round that may be finalized is recorded before the next one opens.
             if (state.phaseOf() < Phase.Final) revert RoundWrongPhase(studyId, phase, Phase.Final);
         }
-        return _open(studyId, study, state, roster);
+        return _open(studyId, study, state, roster, Cid.toText(study.modelDigest, study.dag));
     }
 
     /// @dev The last round has ended; `state` is zero when there was none.
-    function _open(uint64 studyId, Study storage study, uint256 state, bytes memory roster) internal returns (uint32 round) {
+    function _open(uint64 studyId, Study storage study, uint256 state, bytes memory roster, string memory modelCid)
+        internal
+        returns (uint32 round)
+    {
         _requireOpener(study, roster);
         address code = state.rosterOf();
         if (code != address(0)) _settleFines(studyId, study, state, roster);
@@ -40,8 +43,8 @@ abstract contract Openings is RoundKeeping {
 
         uint256 bondsRevision = BONDS.revisionOf(studyId);
         if (
-            code == address(0) || study.rosterStale || roster.membersRevision() != _membersRevision
-                || roster.bondsRevision() != uint32(bondsRevision)
+            // Joining, leaving and fines all change a lock.
+            code == address(0) || roster.membersRevision() != _membersRevision || roster.bondsRevision() != uint32(bondsRevision)
         ) {
             code = _takeSnapshot(studyId, round, uint32(bondsRevision));
             roster = Code.read(code);
@@ -49,10 +52,13 @@ abstract contract Openings is RoundKeeping {
 
         uint256 invited = roster.invited();
         bytes32 modelRoot = study.modelRoot;
-        bytes32 parentRecord = _parentRecord(studyId, study);
+        uint256 opened = RoundState.open(code, round, block.timestamp);
+        if (state.phaseOf() == Phase.Final) opened |= RoundState.FOLLOWS;
+        else if (state & RoundState.FOLLOWS != 0) study.lastFinal = uint32(state.roundOf() - 1);
+        bytes32 parentRecord = _parentRecord(studyId, study, opened);
         bytes32 cohortHash = roster.cohortHash();
         bytes32 ctx = _hashCtx(studyId, round, roster.planHash(), parentRecord, modelRoot, cohortHash);
-        study.state = RoundState.open(code, round, block.timestamp);
+        study.state = opened;
         study.joined = invited << 128;
         study.ctx = ctx;
         emit RoundOpened(
@@ -66,7 +72,7 @@ abstract contract Openings is RoundKeeping {
             0,
             parentRecord,
             cohortHash,
-            Cid.toText(study.modelDigest, roster.isDag())
+            modelCid
         );
     }
 
@@ -83,10 +89,17 @@ abstract contract Openings is RoundKeeping {
         );
     }
 
-    function _parentRecord(uint64 studyId, Study storage study) internal view returns (bytes32) {
-        uint256 last = study.lastFinal;
+    /// @dev Record of the last final round: of this one once it is final, else of one before.
+    function _parentRecord(uint64 studyId, Study storage study, uint256 state) internal view returns (bytes32) {
+        uint256 last = _lastFinal(study, state);
         if (last != 0) return _records[studyId][last];
         return keccak256(abi.encode(TAG_RECORD, bytes32(0), study.planHash, bytes32(0)));
+    }
+
+    /// @dev Written only when an aborted round lies between: a round that follows a final one knows it by its flag.
+    function _lastFinal(Study storage study, uint256 state) internal view returns (uint256) {
+        if (state.phaseOf() == Phase.Final) return state.roundOf();
+        return state & RoundState.FOLLOWS != 0 ? state.roundOf() - 1 : study.lastFinal;
     }
 
     function _takeSnapshot(uint64 studyId, uint32 round, uint32 bondsRevision) internal virtual returns (address code);

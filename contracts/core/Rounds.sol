@@ -11,6 +11,7 @@ import {RoundState} from "../libraries/RoundState.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {TAG_OUTCOME, TAG_PROPOSAL, TAG_RECORD} from "../libraries/Tags.sol";
 import {UpdateSet} from "../libraries/UpdateSet.sol";
+import {WireItems} from "../libraries/WireItems.sol";
 import {Openings} from "./Openings.sol";
 
 /// @title Rounds
@@ -28,28 +29,25 @@ abstract contract Rounds is Openings {
     /// @inheritdoc ICollegium
     function domainSeparator() public view virtual returns (bytes32);
 
-    /// @dev Fixed for a whole batch.
-    struct Batch {
-        bytes roster;
-        bytes32 ctx;
-        bytes32 domain;
-        uint256 round;
-        bool revised;
-    }
-
-    function _batch(Study storage study, uint256 state, bytes memory roster) private view returns (Batch memory) {
-        return Batch(roster, study.ctx, domainSeparator(), state.roundOf(), roster.membersRevision() != _membersRevision);
-    }
-
     function _requireItems(uint256 length, uint256 itemLength) private pure {
         if (length % itemLength != 0) revert RoundBatchLength(length, itemLength);
         if (length == 0) revert RoundNothingAccepted();
     }
 
-    /// @dev Whether `key` signed `structHash` and still may: revoking a key works at once.
-    function _checkSigner(Batch memory batch, address key, bytes32 structHash, bytes32 r, bytes32 vs) private view returns (SkipReason) {
-        if (Signatures.recover(Signatures.toDigest(batch.domain, structHash), r, vs) != key) return SkipReason.BadSignature;
-        if (batch.revised && MEMBERS.isRevoked(key)) return SkipReason.RevokedKey;
+    /// @dev A buffer for the signed items of one batch.
+    function _prepare(bytes32 typeHash, uint64 studyId, Study storage study, uint256 state) private view returns (uint256 buffer) {
+        return Signatures.prepare(domainSeparator(), typeHash, studyId, state.roundOf(), study.ctx);
+    }
+
+    /// @dev Whether identities changed since the snapshot: then every signer is looked up, because revoking a key works at once.
+    function _isRevised(bytes memory roster) private view returns (bool) {
+        return roster.membersRevision() != _membersRevision;
+    }
+
+    /// @dev Whether `key` signed the first `words` words of `buffer` and still may.
+    function _checkSigner(uint256 buffer, uint256 words, uint256 signature, address key, bool revised) private view returns (SkipReason) {
+        if (Signatures.recover(buffer, words, signature) != key) return SkipReason.BadSignature;
+        if (revised && MEMBERS.isRevoked(key)) return SkipReason.RevokedKey;
         return SkipReason.None;
     }
 
@@ -58,47 +56,33 @@ abstract contract Rounds is Openings {
         _requireItems(items.length, COMMIT_ITEM);
         Study storage study = _studies[studyId];
         (uint256 state, bytes memory roster) = _enter(studyId, study, Phase.Commit);
-        Batch memory batch = _batch(study, state, roster);
+        uint256 buffer = _prepare(Signatures.UPDATE, studyId, study, state);
+        bool revised = _isRevised(roster);
+        uint256 maxWeight = roster.maxWeight();
         uint256 joined = study.joined;
+        uint256 place = WireItems.start(items);
+        uint256 end = place + items.length;
         unchecked {
-            for (uint256 at; at < items.length; at += COMMIT_ITEM) {
-                uint256 index;
-                bytes32 commitment;
-                uint256 weight;
-                bytes32 ext;
-                assembly ("memory-safe") {
-                    let place := add(items.offset, at)
-                    index := shr(240, calldataload(place))
-                    commitment := calldataload(add(place, 2))
-                    weight := shr(224, calldataload(add(place, 34)))
-                    ext := calldataload(add(place, 38))
-                }
-                address key;
+            for (; place < end; place += COMMIT_ITEM) {
+                (uint256 index, uint256 weight) = WireItems.loadCommit(place, buffer);
                 SkipReason reason;
                 // An invited member speaks once per round.
                 if (index >= UpdateSet.CAPACITY || (joined >> (128 + index)) & 1 == 0) {
                     reason = SkipReason.NotInvited;
                 } else if ((joined >> index) & 1 != 0) {
                     reason = SkipReason.AlreadyDone;
-                } else if (weight == 0 || weight > roster.maxWeight()) {
+                } else if (weight == 0 || weight > maxWeight) {
                     reason = SkipReason.WeightOutOfRange;
                 } else {
-                    bytes32 r;
-                    bytes32 vs;
-                    assembly ("memory-safe") {
-                        r := calldataload(add(add(items.offset, at), 70))
-                        vs := calldataload(add(add(items.offset, at), 102))
+                    address key = roster.seatKey(index);
+                    reason = _checkSigner(buffer, 8, place + 70, key, revised);
+                    if (reason == SkipReason.None) {
+                        joined |= 1 << index;
+                        study.slots[index] = WireItems.emitCommitted(buffer, key);
+                        continue;
                     }
-                    key = roster.seatKey(index);
-                    reason = _checkSigner(batch, key, Signatures.hashUpdate(studyId, batch.round, batch.ctx, index, commitment, weight, ext), r, vs);
                 }
-                if (reason != SkipReason.None) {
-                    emit ItemSkipped(studyId, uint32(batch.round), uint16(index), reason);
-                    continue;
-                }
-                joined |= 1 << index;
-                study.slots[index] = UpdateSet.toSlot(commitment, weight, ext);
-                emit UpdateCommitted(studyId, uint32(batch.round), key, uint16(index), commitment, uint32(weight), ext);
+                WireItems.emitSkipped(buffer, index, reason);
             }
         }
         study.joined = joined;
@@ -112,71 +96,31 @@ abstract contract Rounds is Openings {
         (uint256 state, bytes memory roster) = _enter(studyId, study, Phase.Reveal);
         uint256 committed = uint128(study.joined);
         uint256 flow = study.flow.fresh(state);
-        bytes32 ctx = study.ctx;
-        uint32 round = uint32(state.roundOf());
+        uint256 buffer = WireItems.prepareReveal(study.ctx);
+        bool dag = roster.isDag();
+        uint256 place = WireItems.start(items);
+        uint256 end = place + items.length;
         unchecked {
-            for (uint256 at; at < items.length; at += REVEAL_ITEM) {
-                uint256 index;
-                assembly ("memory-safe") {
-                    index := shr(240, calldataload(add(items.offset, at)))
-                }
+            for (; place < end; place += REVEAL_ITEM) {
+                uint256 index = WireItems.loadIndex(place);
                 SkipReason reason;
                 if (index >= UpdateSet.CAPACITY || (committed >> index) & 1 == 0) {
                     reason = SkipReason.NotInvited;
                 } else if ((flow >> (128 + index)) & 1 != 0) {
                     reason = SkipReason.AlreadyDone;
-                } else if (!_reveal(studyId, study, roster, ctx, round, items[at:])) {
+                } else if (study.slots[index] != WireItems.loadReveal(place, buffer)) {
+                    // A reveal proves itself: its fields hash to the slot that was committed.
                     reason = SkipReason.SlotMismatch;
+                } else {
+                    flow |= 1 << (128 + index);
+                    WireItems.emitRevealed(buffer, studyId, state.roundOf(), roster.seatKey(index), dag);
+                    continue;
                 }
-                if (reason != SkipReason.None) emit ItemSkipped(studyId, round, uint16(index), reason);
-                else flow |= 1 << (128 + index);
+                emit ItemSkipped(studyId, uint32(state.roundOf()), uint16(index), reason);
             }
         }
         study.flow = flow;
         if (flow >> 128 == committed) study.state = state.enter(Phase.Certify, block.timestamp);
-    }
-
-    /// @dev A reveal proves itself: its fields hash to the slot that was committed.
-    function _reveal(uint64 studyId, Study storage study, bytes memory roster, bytes32 ctx, uint32 round, bytes calldata item) private returns (bool) {
-        uint256 index;
-        bytes32 salt;
-        bytes32 root;
-        bytes32 contentDigest;
-        uint256 weight;
-        bytes32 ext;
-        {
-            uint256 dpProfile;
-            uint256 baseRound;
-            uint256 localSteps;
-            bytes32 extras;
-            assembly ("memory-safe") {
-                let place := item.offset
-                index := shr(240, calldataload(place))
-                salt := calldataload(add(place, 2))
-                root := calldataload(add(place, 34))
-                contentDigest := calldataload(add(place, 66))
-                weight := shr(224, calldataload(add(place, 98)))
-                dpProfile := shr(240, calldataload(add(place, 102)))
-                baseRound := shr(224, calldataload(add(place, 104)))
-                localSteps := shr(224, calldataload(add(place, 108)))
-                extras := calldataload(add(place, 112))
-            }
-            ext = UpdateSet.hashExt(dpProfile, baseRound, localSteps, extras);
-        }
-        bytes32 commitment = UpdateSet.hashCommitment(ctx, index, root, salt, contentDigest);
-        if (study.slots[index] != UpdateSet.toSlot(commitment, weight, ext)) return false;
-        emit UpdateRevealed(
-            studyId,
-            round,
-            roster.seatKey(index),
-            uint16(index),
-            root,
-            salt,
-            uint32(weight),
-            ext,
-            Cid.toText(contentDigest, roster.isDag())
-        );
-        return true;
     }
 
     /// @inheritdoc ICollegium
@@ -184,64 +128,54 @@ abstract contract Rounds is Openings {
         _requireItems(attestations.length, ATTEST_ITEM);
         Study storage study = _studies[studyId];
         (uint256 state, bytes memory roster) = _enter(studyId, study, Phase.Certify);
-        uint256 revealed = study.flow >> 128;
-        uint256 agreed = _countAttestations(studyId, study, _batch(study, state, roster), revealed, attestations);
+        uint256 flow = study.flow;
+        uint256 revealed = flow >> 128;
+        (bytes32 setHash, uint256 weightSum) = UpdateSet.hash(study.slots, revealed);
         // The set only grows.
-        uint256 certified = agreed & revealed;
-        if (state & RoundState.CERTIFIED != 0) certified |= study.certificates >> 128;
+        uint256 buffer = _prepare(Signatures.ATTEST, studyId, study, state);
+        Signatures.put(buffer, 5, uint256(setHash));
+        uint256 certified = _countAttestations(buffer, roster, attestations) & revealed;
+        if (state.isCertified()) certified |= study.certificates >> 128;
         study.certificates = certified << 128;
-        if (certified == revealed) study.state = state.enter(Phase.Propose, block.timestamp) | RoundState.CERTIFIED;
-        else if (state & RoundState.CERTIFIED == 0) study.state = state | RoundState.CERTIFIED;
+        if (certified == revealed) {
+            // The proposer needs the hash of the same set: kept where the proposal's will be.
+            study.state = state.enter(Phase.Propose, block.timestamp) | RoundState.CERTIFIED | RoundState.HASHED;
+            study.proposal = setHash;
+            study.flow = flow.withWeightSum(weightSum);
+        } else if (!state.isCertified()) {
+            study.state = state | RoundState.CERTIFIED;
+        }
         emit UpdatesCertified(studyId, uint32(state.roundOf()), uint128(certified));
     }
 
     /// @return agreed bits that at least the quorum of this call's attestations carry
-    function _countAttestations(uint64 studyId, Study storage study, Batch memory batch, uint256 revealed, bytes calldata attestations)
-        private
-        returns (uint256 agreed)
-    {
-        (bytes32 setHash,) = UpdateSet.hash(study.slots, revealed);
-        uint256 active = batch.roster.active();
-        uint256 quorum = batch.roster.quorum();
-        // 128 counters at once, one bit of each per word; they start at 128 - quorum, so a carry out means the quorum.
-        uint256[7] memory planes;
+    function _countAttestations(uint256 buffer, bytes memory roster, bytes calldata attestations) private returns (uint256 agreed) {
+        bool revised = _isRevised(roster);
+        uint256 active = roster.active();
+        uint256 quorum = roster.quorum();
+        uint256 place = WireItems.start(attestations);
+        uint256 end = place + attestations.length;
+        uint256 counters = UpdateSet.newCounters(quorum);
         unchecked {
-            for (uint256 j; j < 7; ++j) if (((128 - quorum) >> j) & 1 != 0) planes[j] = type(uint128).max;
             uint256 valid;
             uint256 next;
-            for (uint256 at; at < attestations.length; at += ATTEST_ITEM) {
-                uint256 index;
-                uint256 bitmap;
-                bytes32 r;
-                bytes32 vs;
-                assembly ("memory-safe") {
-                    let place := add(attestations.offset, at)
-                    index := byte(0, calldataload(place))
-                    bitmap := shr(128, calldataload(add(place, 1)))
-                    r := calldataload(add(place, 17))
-                    vs := calldataload(add(place, 49))
-                }
+            for (; place < end; place += ATTEST_ITEM) {
+                (uint256 index, uint256 bitmap) = WireItems.loadAttestation(place, buffer);
                 // Ascending signers: nobody counts twice.
                 if (index < next) revert AttestationsNotAscending(next - 1, index);
                 next = index + 1;
                 SkipReason reason = SkipReason.NotInvited;
-                address key;
                 if ((active >> index) & 1 != 0) {
-                    key = batch.roster.seatKey(index);
-                    reason = _checkSigner(batch, key, Signatures.hashAttest(studyId, batch.round, batch.ctx, bitmap, setHash), r, vs);
+                    address key = roster.seatKey(index);
+                    reason = _checkSigner(buffer, 6, place + 17, key, revised);
+                    if (reason == SkipReason.None) {
+                        ++valid;
+                        WireItems.emitPair(UpdatesAttested.selector, buffer, key, index, bitmap);
+                        agreed |= UpdateSet.addTo(counters, bitmap);
+                        continue;
+                    }
                 }
-                if (reason != SkipReason.None) {
-                    emit ItemSkipped(studyId, uint32(batch.round), uint16(index), reason);
-                    continue;
-                }
-                ++valid;
-                emit UpdatesAttested(studyId, uint32(batch.round), key, uint16(index), uint128(bitmap));
-                for (uint256 j; bitmap != 0 && j < 7; ++j) {
-                    uint256 plane = planes[j];
-                    planes[j] = plane ^ bitmap;
-                    bitmap &= plane;
-                }
-                agreed |= bitmap;
+                WireItems.emitSkipped(buffer, index, reason);
             }
             if (valid < quorum) revert AttestationsTooFew(valid, quorum);
         }
@@ -251,19 +185,23 @@ abstract contract Rounds is Openings {
     function propose(uint64 studyId, bytes32 meanRoot, bytes32 newModelRoot, bytes32 modelDigest, bytes32 meanDigest) external {
         Study storage study = _studies[studyId];
         (uint256 state, bytes memory roster) = _enter(studyId, study, Phase.Propose);
-        address duty = roster.orderKey(state.toClock(study.flow, roster.orderSize()).position);
-        if (msg.sender != duty || (roster.membersRevision() != _membersRevision && MEMBERS.isRevoked(duty))) {
-            revert ProposalNotOnDuty(msg.sender, duty);
-        }
+        uint256 flow = study.flow;
+        address duty = roster.orderKey(state.toClock(flow, roster.orderSize()).position);
+        if (msg.sender != duty || (_isRevised(roster) && MEMBERS.isRevoked(duty))) revert ProposalNotOnDuty(msg.sender, duty);
         uint256 certificates = study.certificates;
         Proposal memory p;
         p.ctx = study.ctx;
         p.aggregator = duty;
         p.attempt = uint8(state.attemptOf());
         p.included = uint128(certificates >> 128);
-        uint256 weightSum;
-        (p.setHash, weightSum) = UpdateSet.hash(study.slots, p.included);
-        p.weightSum = uint64(weightSum);
+        if (p.attempt == 0 && state & RoundState.HASHED != 0) {
+            p.setHash = study.proposal;
+            p.weightSum = uint64(flow.weightSum());
+        } else {
+            uint256 weightSum;
+            (p.setHash, weightSum) = UpdateSet.hash(study.slots, p.included);
+            p.weightSum = uint64(weightSum);
+        }
         p.meanRoot = meanRoot;
         p.newModelRoot = newModelRoot;
         p.modelDigest = modelDigest;
@@ -287,9 +225,11 @@ abstract contract Rounds is Openings {
         uint256 certificates = study.certificates;
         uint256 endorsed = uint128(certificates);
         if (endorsed == roster.active()) revert RoundWrongPhase(studyId, Phase.Final, Phase.Challenge);
-        study.certificates = certificates >> 128 << 128 | _countEndorsements(studyId, study, state, roster, endorsed, endorsements);
+        endorsed = _countEndorsements(studyId, study, state, roster, endorsed, endorsements);
+        study.certificates = certificates >> 128 << 128 | endorsed;
     }
 
+    /// @return endorsed with the signers of this call
     function _countEndorsements(
         uint64 studyId,
         Study storage study,
@@ -298,36 +238,30 @@ abstract contract Rounds is Openings {
         uint256 endorsed,
         bytes calldata endorsements
     ) private returns (uint256) {
-        Batch memory batch = _batch(study, state, roster);
-        bytes32 proposalHash = study.proposal;
-        bytes32 structHash = Signatures.hashEndorse(studyId, batch.round, batch.ctx, proposalHash);
+        uint256 buffer = _prepare(Signatures.ENDORSE, studyId, study, state);
+        uint256 proposalHash = uint256(study.proposal);
+        Signatures.put(buffer, 4, proposalHash);
+        bool revised = _isRevised(roster);
         uint256 active = roster.active();
+        uint256 place = WireItems.start(endorsements);
+        uint256 end = place + endorsements.length;
         unchecked {
-            for (uint256 at; at < endorsements.length; at += ENDORSE_ITEM) {
-                uint256 index;
-                bytes32 r;
-                bytes32 vs;
-                assembly ("memory-safe") {
-                    let place := add(endorsements.offset, at)
-                    index := byte(0, calldataload(place))
-                    r := calldataload(add(place, 1))
-                    vs := calldataload(add(place, 33))
-                }
+            for (; place < end; place += ENDORSE_ITEM) {
+                uint256 index = WireItems.loadByte(place);
                 SkipReason reason = SkipReason.NotInvited;
-                address key;
                 if ((active >> index) & 1 != 0) {
                     reason = SkipReason.AlreadyDone;
                     if ((endorsed >> index) & 1 == 0) {
-                        key = roster.seatKey(index);
-                        reason = _checkSigner(batch, key, structHash, r, vs);
+                        address key = roster.seatKey(index);
+                        reason = _checkSigner(buffer, 5, place + 1, key, revised);
+                        if (reason == SkipReason.None) {
+                            endorsed |= 1 << index;
+                            WireItems.emitPair(ProposalEndorsed.selector, buffer, key, index, proposalHash);
+                            continue;
+                        }
                     }
                 }
-                if (reason != SkipReason.None) {
-                    emit ItemSkipped(studyId, uint32(batch.round), uint16(index), reason);
-                    continue;
-                }
-                endorsed |= 1 << index;
-                emit ProposalEndorsed(studyId, uint32(batch.round), key, uint16(index), proposalHash);
+                WireItems.emitSkipped(buffer, index, reason);
             }
         }
         return endorsed;
@@ -344,9 +278,12 @@ abstract contract Rounds is Openings {
     }
 
     function _conclude(uint64 studyId, bytes calldata endorsements, Proposal calldata proposal, bool openNext) private {
-        Study storage study = _existing(studyId);
+        Study storage study = _studies[studyId];
         uint256 state = study.state;
-        if (state.phaseOf() != Phase.Challenge) revert RoundWrongPhase(studyId, _phaseNow(study), Phase.Challenge);
+        if (state.phaseOf() != Phase.Challenge) {
+            _existing(studyId);
+            revert RoundWrongPhase(studyId, _phaseNow(study), Phase.Challenge);
+        }
         bytes memory roster = Code.read(state.rosterOf());
         uint256 certificates = study.certificates;
         bool open = block.timestamp < state.markOf() + roster.windowOf(Phase.Challenge);
@@ -364,25 +301,30 @@ abstract contract Rounds is Openings {
             if (open) revert RoundWrongPhase(studyId, Phase.Challenge, Phase.Final);
             if (UpdateSet.size(endorsed) < roster.quorum()) revert RoundWrongPhase(studyId, _phaseNow(study), Phase.Final);
         }
-        state = _record(studyId, study, state, certificates >> 128, proposal);
-        if (openNext) _open(studyId, study, state, roster);
+        string memory modelCid = Cid.toText(proposal.modelDigest, roster.isDag());
+        state = _record(studyId, study, state, certificates >> 128, proposal, modelCid);
+        if (openNext) _open(studyId, study, state, roster, modelCid);
     }
 
-    function _record(uint64 studyId, Study storage study, uint256 state, uint256 certified, Proposal calldata proposal) private returns (uint256) {
+    function _record(
+        uint64 studyId,
+        Study storage study,
+        uint256 state,
+        uint256 certified,
+        Proposal calldata proposal,
+        string memory modelCid
+    ) private returns (uint256) {
         bytes32 proposalHash = keccak256(abi.encode(TAG_PROPOSAL, proposal));
         if (proposalHash != study.proposal) revert ProposalMismatch(study.proposal, proposalHash);
         Outcome memory outcome = _outcome(study, certified);
         uint32 round = uint32(state.roundOf());
-        bytes32 record = keccak256(abi.encode(TAG_RECORD, _parentRecord(studyId, study), proposalHash, _hashOutcome(outcome)));
+        bytes32 record = keccak256(abi.encode(TAG_RECORD, _parentRecord(studyId, study, state), proposalHash, _hashOutcome(outcome)));
         _records[studyId][round] = record;
         study.modelRoot = proposal.newModelRoot;
         study.modelDigest = proposal.modelDigest;
-        study.lastFinal = round;
         state = state.enter(Phase.Final, block.timestamp);
         study.state = state;
-        emit RoundFinalized(
-            studyId, round, record, proposalHash, outcome, proposal.newModelRoot, Cid.toText(proposal.modelDigest, study.dag)
-        );
+        emit RoundFinalized(studyId, round, record, proposalHash, outcome, proposal.newModelRoot, modelCid);
         return state;
     }
 

@@ -39,7 +39,6 @@ abstract contract Snapshots is CollegiumState {
         h.quorum = uint8(quorum);
         h.dag = study.dag;
         emit ICollegium.RosterSnapshotted(studyId, round, h.snapshotHash, institutions, nodeKeys, order);
-        study.rosterStale = false;
         return Code.write(Roster.pack(h, nodeKeys, order));
     }
 

@@ -146,7 +146,6 @@ contract Studies is Snapshots {
         study.seats[institution] = Seat(true, false, index, message.maxFine);
         study.institutions[index] = institution;
         study.seatCount = index + 1;
-        study.rosterStale = true;
         emit ICollegium.MemberJoined(message.studyId, institution, index, nodeKey, message.maxFine, agreement, true);
         BONDS.lock(message.studyId, institution, Role.Member, message.maxFine);
     }
@@ -156,7 +155,6 @@ contract Studies is Snapshots {
         Seat storage seat = study.seats[msg.sender];
         if (!seat.seated || seat.leaving) revert ICollegium.MemberUnknown(studyId, msg.sender);
         seat.leaving = true;
-        study.rosterStale = true;
         uint40 releasableAt = _releasableAt(study.planCode);
         emit ICollegium.MemberLeft(studyId, msg.sender, seat.index, releasableAt);
         BONDS.beginRelease(studyId, msg.sender, Role.Member, releasableAt);
@@ -172,7 +170,6 @@ contract Studies is Snapshots {
         if (nodeKey == address(0)) revert ICollegium.JoinNodeKeyMismatch(address(0), address(0));
         if (_isEnlisted(study, msg.sender)) revert ICollegium.AggregatorAlreadyEnlisted(msg.sender);
         study.aggregators.push(msg.sender);
-        study.rosterStale = true;
         emit ICollegium.AggregatorEnlisted(studyId, msg.sender, nodeKey);
         BONDS.lock(studyId, msg.sender, Role.Aggregator, uint128(Code.word(study.planCode, AGGREGATOR_BOND)));
     }
@@ -187,7 +184,6 @@ contract Studies is Snapshots {
         // The others keep their order.
         for (; at + 1 < last; ++at) order[at] = order[at + 1];
         order.pop();
-        study.rosterStale = true;
         uint40 releasableAt = _releasableAt(study.planCode);
         emit ICollegium.AggregatorDelisted(studyId, msg.sender, releasableAt);
         BONDS.beginRelease(studyId, msg.sender, Role.Aggregator, releasableAt);

@@ -11,18 +11,24 @@ library Cid {
     /// @param dag whether the blob exceeds one block (codec dag-pb, `bafybei…`); else codec raw (`bafkrei…`)
     /// @return text 59 characters
     function toText(bytes32 digest, bool dag) internal pure returns (string memory text) {
-        // The prefix takes 7 characters; its last 2 bits are 0 and the digest fills the other 52 groups of 5 bits.
-        uint256 high = _spread(uint256(digest) >> 98);
-        uint256 low = _spread((uint256(digest) << 62) & type(uint160).max);
-        bytes32 prefix = dag ? bytes32("bafybei") : bytes32("bafkrei");
+        (bytes32 first, bytes32 second) = toWords(digest, dag);
         assembly ("memory-safe") {
             text := mload(0x40)
             mstore(0x40, add(text, 96))
             mstore(text, 59)
-            mstore(add(text, 32), prefix)
-            mstore(add(text, 39), high)
-            mstore(add(text, 71), and(low, not(sub(shl(96, 1), 1))))
+            mstore(add(text, 32), first)
+            mstore(add(text, 64), second)
         }
+    }
+
+    /// @return first second the 59 characters, then zeros
+    function toWords(bytes32 digest, bool dag) internal pure returns (bytes32 first, bytes32 second) {
+        // The prefix takes 7 characters; its last 2 bits are 0 and the digest fills the other 52 groups of 5 bits.
+        uint256 high = _spread(uint256(digest) >> 98);
+        uint256 low = _spread((uint256(digest) << 62) & type(uint160).max);
+        bytes32 prefix = dag ? bytes32("bafybei") : bytes32("bafkrei");
+        first = prefix | bytes32(high >> 56);
+        second = bytes32(high << 200 | (low >> 96 << 96) >> 56);
     }
 
     /// @dev 32 groups of 5 bits to one character per byte, all groups at once.

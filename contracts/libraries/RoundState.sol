@@ -7,7 +7,7 @@ import {Clock} from "./RoundClock.sol";
 /// @title RoundState
 /// @notice The two packed words a round keeps beside its bitmaps.
 /// @dev state: roster code 160 | round 32 | mark 40 | attempt 8 | flags 8 | phase 8
-///      flow:  revealed 128 | round 32 | position 8 | excluded 16 | failedDuties 16 | failedProposals 8 | unused 48
+///      flow:  revealed 128 | round 32 | position 8 | excluded 16 | failedDuties 16 | failedProposals 8 | weight sum 48
 ///      Slots are recycled without being zeroed: flow counts only when its round is the state's, the certified set only
 ///      with its flag.
 library RoundState {
@@ -15,6 +15,10 @@ library RoundState {
     uint256 internal constant CERTIFIED = 1 << 8;
     /// @dev The fines of the ended round are ordered.
     uint256 internal constant SETTLED = 1 << 9;
+    /// @dev Until the first proposal its slot holds the hash of the certified set, and flow the set's weight sum.
+    uint256 internal constant HASHED = 1 << 10;
+    /// @dev The round before this one is final.
+    uint256 internal constant FOLLOWS = 1 << 11;
 
     function open(address roster, uint256 round, uint256 time) internal pure returns (uint256 state) {
         return uint256(uint160(roster)) << 96 | round << 64 | time << 24 | uint256(Phase.Commit);
@@ -49,6 +53,18 @@ library RoundState {
     function fresh(uint256 flow, uint256 state) internal pure returns (uint256) {
         uint256 round = roundOf(state);
         return uint32(flow >> 96) == round ? flow : round << 96;
+    }
+
+    function isCertified(uint256 state) internal pure returns (bool) {
+        return state & CERTIFIED != 0;
+    }
+
+    function weightSum(uint256 flow) internal pure returns (uint256) {
+        return uint48(flow);
+    }
+
+    function withWeightSum(uint256 flow, uint256 sum) internal pure returns (uint256) {
+        return flow >> 48 << 48 | sum;
     }
 
     function failedProposals(uint256 flow) internal pure returns (uint256) {

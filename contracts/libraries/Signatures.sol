@@ -28,22 +28,6 @@ library Signatures {
         }
     }
 
-    /// @return signer zero when the signature is malformed; callers compare with a key that is never zero
-    function recover(bytes32 digest, bytes32 r, bytes32 vs) internal view returns (address signer) {
-        uint256 s = uint256(vs) & (type(uint256).max >> 1);
-        if (s > HALF_ORDER) return address(0);
-        assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(free, digest)
-            mstore(add(free, 32), add(shr(255, vs), 27))
-            mstore(add(free, 64), r)
-            mstore(add(free, 96), s)
-            mstore(0, 0)
-            pop(staticcall(gas(), 1, free, 128, 0, 32))
-            signer := mload(0)
-        }
-    }
-
     /// @notice Struct hash of an Update.
     function hashUpdate(uint64 studyId, uint256 round, bytes32 ctx, uint256 index, bytes32 commitment, uint256 weight, bytes32 ext)
         internal
@@ -65,23 +49,45 @@ library Signatures {
         }
     }
 
-    /// @notice Struct hash of an Attest.
-    function hashAttest(uint64 studyId, uint256 round, bytes32 ctx, uint256 bitmap, bytes32 setHash) internal pure returns (bytes32 structHash) {
-        bytes32 typeHash = ATTEST;
+    /// @notice A buffer for many signatures over messages that begin alike.
+    /// @dev struct hash words 8 × 32 | 0x1901 2 | domain 32 | struct hash 32 | 30 unused | input of ecrecover 128. The first four
+    ///      words are filled: type hash, study, round, ctx; the caller puts the others.
+    function prepare(bytes32 domain, bytes32 typeHash, uint64 studyId, uint256 round, bytes32 ctx) internal pure returns (uint256 buffer) {
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(free, typeHash)
-            mstore(add(free, 32), studyId)
-            mstore(add(free, 64), round)
-            mstore(add(free, 96), ctx)
-            mstore(add(free, 128), bitmap)
-            mstore(add(free, 160), setHash)
-            structHash := keccak256(free, 192)
+            buffer := mload(0x40)
+            mstore(0x40, add(buffer, 480))
+            mstore(buffer, typeHash)
+            mstore(add(buffer, 32), studyId)
+            mstore(add(buffer, 64), round)
+            mstore(add(buffer, 96), ctx)
+            mstore(add(buffer, 256), hex"1901")
+            mstore(add(buffer, 258), domain)
         }
     }
 
-    /// @notice Struct hash of an Endorse.
-    function hashEndorse(uint64 studyId, uint256 round, bytes32 ctx, bytes32 proposal) internal pure returns (bytes32) {
-        return keccak256(abi.encode(ENDORSE, studyId, round, ctx, proposal));
+    /// @notice Puts word `at` of the message.
+    function put(uint256 buffer, uint256 at, uint256 value) internal pure {
+        assembly ("memory-safe") {
+            mstore(add(buffer, shl(5, at)), value)
+        }
+    }
+
+    /// @notice Who signed the first `words` words of the buffer; the compact signature is at `signature` in calldata.
+    /// @return signer zero when the signature is malformed; callers compare with a key that is never zero
+    function recover(uint256 buffer, uint256 words, uint256 signature) internal view returns (address signer) {
+        assembly ("memory-safe") {
+            let vs := calldataload(add(signature, 32))
+            let s := shr(1, shl(1, vs))
+            mstore(0, 0)
+            if iszero(gt(s, HALF_ORDER)) {
+                mstore(add(buffer, 290), keccak256(buffer, shl(5, words)))
+                mstore(add(buffer, 352), keccak256(add(buffer, 256), 66))
+                mstore(add(buffer, 384), add(shr(255, vs), 27))
+                mstore(add(buffer, 416), calldataload(signature))
+                mstore(add(buffer, 448), s)
+                pop(staticcall(gas(), 1, add(buffer, 352), 128, 0, 32))
+            }
+            signer := mload(0)
+        }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {TAG_EXT, TAG_ITEM, TAG_SEAL, TAG_SET, TAG_UPDATE} from "./Tags.sol";
+import {TAG_ITEM, TAG_SET} from "./Tags.sol";
 
 /// @title UpdateSet
 /// @notice Sets of seats as bitmaps, and what the slots of their updates hash to.
@@ -38,36 +38,29 @@ library UpdateSet {
         }
     }
 
-    /// @notice `keccak(TAG_UPDATE, ctx, index, root, seal)` with `seal = keccak(TAG_SEAL, salt, contentDigest)`.
-    function hashCommitment(bytes32 ctx, uint256 index, bytes32 root, bytes32 salt, bytes32 contentDigest) internal pure returns (bytes32 commitment) {
-        bytes32 sealTag = TAG_SEAL;
-        bytes32 updateTag = TAG_UPDATE;
+    /// @notice 128 counters of 7 bits, one word per bit, that overflow when they have counted to `quorum`, 1 to 128.
+    function newCounters(uint256 quorum) internal pure returns (uint256 counters) {
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(free, sealTag)
-            mstore(add(free, 32), salt)
-            mstore(add(free, 64), contentDigest)
-            let sealed := keccak256(free, 96)
-            mstore(free, updateTag)
-            mstore(add(free, 32), ctx)
-            mstore(add(free, 64), index)
-            mstore(add(free, 96), root)
-            mstore(add(free, 128), sealed)
-            commitment := keccak256(free, 160)
+            counters := mload(0x40)
+            mstore(0x40, add(counters, 224))
+            let first := sub(128, quorum)
+            for { let j := 0 } lt(j, 7) { j := add(j, 1) } {
+                mstore(add(counters, shl(5, j)), mul(and(shr(j, first), 1), 0xffffffffffffffffffffffffffffffff))
+            }
         }
     }
 
-    /// @notice `keccak(TAG_EXT, dpProfile, baseRound, localSteps, extras)`.
-    function hashExt(uint256 dpProfile, uint256 baseRound, uint256 localSteps, bytes32 extras) internal pure returns (bytes32 ext) {
-        bytes32 tag = TAG_EXT;
+    /// @notice Adds one to every counter in `set`.
+    /// @return reached those that have now been counted `quorum` times
+    function addTo(uint256 counters, uint256 set) internal pure returns (uint256 reached) {
         assembly ("memory-safe") {
-            let free := mload(0x40)
-            mstore(free, tag)
-            mstore(add(free, 32), dpProfile)
-            mstore(add(free, 64), baseRound)
-            mstore(add(free, 96), localSteps)
-            mstore(add(free, 128), extras)
-            ext := keccak256(free, 160)
+            reached := set
+            let plane := counters
+            for { let end := add(counters, 224) } and(lt(plane, end), gt(reached, 0)) { plane := add(plane, 32) } {
+                let value := mload(plane)
+                mstore(plane, xor(value, reached))
+                reached := and(reached, value)
+            }
         }
     }
 
