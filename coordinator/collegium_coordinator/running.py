@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from collegium.chain import keystore
 from collegium.chain.client import Chain
+from collegium.chain.following import StudyFollower
 from collegium.chain.indexer import Indexer
 from collegium.chain.outbox import Outbox
 from collegium.chain.signer import Signer
@@ -49,13 +50,13 @@ class Coordinator:
     ) -> None:
         self._settings = settings
         self._closing = ExitStack()
-        self._lock = threading.Lock()
         state = settings.home / "state"
         self.chain = Chain.connect(settings.network, signer)
         self._indexer = Indexer(state / "index.sqlite", self.chain)
         self._closing.callback(self._indexer.close)
-        self._view = self._read()
-        self._require_enlisted()
+        self._follower = StudyFollower(self._indexer, settings.study)
+        view = self._follower.refresh()
+        self._require_enlisted(view)
         self._outbox = Outbox(state / f"outbox-{signer.address.lower()[2:10]}.sqlite", self.chain)
         self._closing.callback(self._outbox.close)
         self._inbox = Inbox(state / "inbox.sqlite")
@@ -72,7 +73,7 @@ class Coordinator:
             outbox=self._outbox,
             study_id=settings.study,
             inbox=self._inbox,
-            source=BlobSource(folder, MultiStore([folder, *further]), self._view.format, settings.threads),
+            source=BlobSource(folder, MultiStore([folder, *further]), view.format, settings.threads),
             store=_Both(folder, published) if published is not folder else folder,
             settings=RunnerSettings(settings.gather, settings.stagger, settings.rounds or None, settings.open_rounds),
             aggregate=aggregate,
@@ -107,12 +108,11 @@ class Coordinator:
 
     def step(self) -> bool:
         """Look at the chain once and do what is due; whether anything was sent."""
-        return self.runner.step(self._refresh())
+        return self.runner.step(self._follower.refresh())
 
     def status(self) -> Mapping[str, Any]:
         """What `/v1/info` answers."""
-        with self._lock:
-            view = self._view
+        view = self._follower.view
         current = view.current
         now = int(time.time())
         return {
@@ -136,23 +136,9 @@ class Coordinator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self) -> StudyView:
-        self._indexer.sync()
-        return StudyView.build(self._indexer.events(), self._settings.study)
-
-    def _refresh(self) -> StudyView:
-        view = self._read()
-        with self._lock:
-            self._view = view
-        return view
-
-    def _known(self) -> StudyView:
-        with self._lock:
-            return self._view
-
-    def _require_enlisted(self) -> None:
+    def _require_enlisted(self, view: StudyView) -> None:
         institution = self.chain.call("Members", "institutionOf", self.chain.signer.address)
-        if institution not in self._view.aggregators:
+        if institution not in view.aggregators:
             raise PreconditionError(
                 f"{self.chain.signer.address} is no aggregator of study {self._settings.study}.",
                 hint=f"Lock the bond first: `collegium-coordinator enlist --study {self._settings.study}`.",
@@ -167,8 +153,8 @@ class Coordinator:
             study_id=self._settings.study,
             domain=self.chain.domain(),
             inbox=self._inbox,
-            view=self._known,
-            refresh=self._refresh,
+            view=lambda: self._follower.view,
+            refresh=self._follower.refresh,
         )
         server = HttpServer(CoordinatorApplication(intake=intake, info=self.status, routes=routes), host=host, port=port)
         server.start()
@@ -178,7 +164,7 @@ class Coordinator:
         """Whether a key is in the current roster, or in the order of aggregators, of our study."""
         if study_id != self._settings.study:
             return False
-        snapshots = self._known().snapshots
+        snapshots = self._follower.view.snapshots
         return bool(snapshots) and node_key in (*snapshots[-1].node_keys, *snapshots[-1].aggregators)
 
 
