@@ -1,0 +1,111 @@
+"""Handing signed messages to coordinators, who carry them in batches; a hospital that is not served carries itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from collegium.chain import Intent
+from collegium.errors import CoordinatorUnreachableError
+
+__all__ = ["Couriers", "Errand"]
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = 5.0
+PAUSE = 2.0
+"""Seconds until a coordinator that did not take a message is asked again."""
+
+
+@dataclass
+class Errand:
+    """One message on its way to the chain.
+
+    topic: `updates`, `reveals`, `attestations` or `endorsements`. item: packed, one wire item. intent: the same
+    carried by the hospital itself, None where one message alone is worth nothing.
+    """
+
+    topic: str
+    study_id: int
+    round: int
+    item: bytes
+    intent: Intent | None
+    proposal: bytes = b""
+    taken_by: set[str] = field(default_factory=set)
+    handed_at: float | None = None
+    """Monotonic seconds of the first time a coordinator took it."""
+    carried: bool = False
+
+
+class Couriers:
+    """The coordinators' intakes by address."""
+
+    def __init__(self, urls: Sequence[str], *, report: Callable[..., None] | None = None) -> None:
+        import requests
+
+        self._urls = tuple(urls)
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._rest: dict[str, float] = {}
+        self._report = report or (lambda *_, **__: None)
+
+    def hand(self, errand: Errand) -> bool:
+        """Offer the message to every coordinator that has not taken it; true when any has it now."""
+        for url in self._urls:
+            if url in errand.taken_by or self._rest.get(url + errand.topic, 0.0) > time.monotonic():
+                continue
+            try:
+                refusal = self._post(url, errand)
+            except CoordinatorUnreachableError as error:
+                refusal = error.message
+            if refusal:
+                self._rest[url + errand.topic] = time.monotonic() + PAUSE
+                self._report("not_taken", topic=errand.topic, round=errand.round, coordinator=url, reason=refusal)
+                continue
+            errand.taken_by.add(url)
+            if errand.handed_at is None:
+                errand.handed_at = time.monotonic()
+        return bool(errand.taken_by)
+
+    def _post(self, url: str, errand: Errand) -> str:
+        """Empty when it was taken, else why not."""
+        import requests
+
+        body: dict[str, Any] = {"study": errand.study_id, "round": errand.round, "item": errand.item.hex()}
+        if errand.proposal:
+            body["proposal"] = errand.proposal.hex()
+        try:
+            answer = self._session.post(f"{url}/v1/{errand.topic}", json=body, timeout=TIMEOUT)
+        except requests.RequestException as error:
+            raise CoordinatorUnreachableError(
+                f"The coordinator {url} does not answer ({type(error).__name__}).",
+                hint="The client carries the message itself before the deadline.",
+            ) from error
+        if answer.status_code == 202:
+            return ""
+        try:
+            reason = str(answer.json().get("message", ""))[:300]
+        except (ValueError, AttributeError):
+            reason = ""
+        return reason or f"HTTP {answer.status_code}"
+
+    def attestations(self, study_id: int, round: int) -> list[bytes]:
+        """Packed attestations of other members that coordinators share, one per seat; empty when none do."""
+        import requests
+
+        found: dict[int, bytes] = {}
+        for url in self._urls:
+            try:
+                where = {"study": study_id, "round": round}
+                answer = self._session.get(f"{url}/v1/attestations", params=where, timeout=TIMEOUT)
+                items = answer.json().get("items", []) if answer.status_code == 200 else []
+                for text in items:
+                    item = bytes.fromhex(str(text))
+                    if len(item) == 81:
+                        found.setdefault(item[0], item)
+            except (requests.RequestException, ValueError, AttributeError) as error:
+                logger.debug("%s: %s", url, error)
+        return [found[index] for index in sorted(found)]

@@ -1,0 +1,208 @@
+"""The settings of one party: `collegium.toml` in its home, overridden by `COLLEGIUM_*`, each value with its origin."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collegium.errors import ConfigError
+
+from .sandbox import SandboxSettings
+
+__all__ = ["DEFAULTS", "FILE", "NodeSettings", "Settings"]
+
+FILE = "collegium.toml"
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "network": {
+        "rpc_url": "http://127.0.0.1:8545",
+        "chain_id": 31337,
+        "deployment": "",
+        "confirmations": 0,
+        "poll_interval": 0.25,
+        "retry_for": 30.0,
+    },
+    "keys": {
+        "institution": "keystore/institution.json",
+        "node": "keystore/node.json",
+        "password_file": "",
+    },
+    "stores": {"own": [], "read": [], "push": []},
+    "coordinators": {"urls": []},
+    "training": {
+        "device": "auto",
+        "threads": 1,
+        "timeout_seconds": 900.0,
+        "memory_bytes": 0,
+        "read": [],
+        "require_confinement": False,
+        "seed": 0,
+        "clip_norm": 0.0,
+    },
+    "node": {
+        "carry_after": 0.6,
+        "attest_after": 0.3,
+        "finalize_after": 15.0,
+        "refute": False,
+        "threads": 1,
+    },
+    "watcher": {"announce": True},
+}
+"""Every known setting. `[data]` is free: it is handed to the task."""
+
+_FREE = ("data", "coordinator")
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """How the client behaves in a round.
+
+    carry_after: share of a phase's window after which it carries its own message itself.
+    attest_after: share of the certify window it waits for blobs before it attests without them.
+    finalize_after: seconds it lets others finalize before it does. refute: refute wrong proposals itself.
+    seed: of local training. clip_norm: largest L2 norm of an update, 0 for none. threads: for trees and sums.
+    """
+
+    carry_after: float
+    attest_after: float
+    finalize_after: float
+    refute: bool
+    threads: int
+    seed: int
+    clip_norm: float
+    poll_interval: float
+
+
+class Settings:
+    """Values with their origins. Raises `ConfigError` for unknown names and wrong types."""
+
+    def __init__(self, home: Path, values: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str]) -> None:
+        self.home = home
+        self._values = values
+        self.origins = origins
+        """`section.name` to where its value comes from."""
+
+    @classmethod
+    def load(cls, home: Path, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the home's file and the environment over the defaults."""
+        environment = os.environ if environment is None else environment
+        values = {section: dict(table) for section, table in DEFAULTS.items()} | {name: {} for name in _FREE}
+        origins = {f"{section}.{name}": "default" for section, table in DEFAULTS.items() for name in table}
+        path = home / FILE
+        if path.exists():
+            for section, name, value in _read(path):
+                values[section][name] = _fit(section, name, value, str(path))
+                origins[f"{section}.{name}"] = str(path)
+        for section, table in DEFAULTS.items():
+            for name in table:
+                variable = f"COLLEGIUM_{section}_{name}".upper()
+                if variable in environment:
+                    values[section][name] = _fit(section, name, _parse(environment[variable]), variable)
+                    origins[f"{section}.{name}"] = variable
+        return cls(home, values, origins)
+
+    def get(self, section: str, name: str) -> Any:
+        """One value."""
+        return self._values[section][name]
+
+    def path(self, section: str, name: str) -> Path:
+        """A value that is a path; relative ones are relative to the home."""
+        return self.home / Path(str(self.get(section, name))).expanduser()
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """All values."""
+        return {section: dict(table) for section, table in self._values.items()}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The `[data]` table."""
+        return dict(self._values["data"])
+
+    @property
+    def sandbox(self) -> SandboxSettings:
+        """How task code runs."""
+        table = self._values["training"]
+        names = ("device", "threads", "timeout_seconds", "memory_bytes", "require_confinement")
+        return SandboxSettings(
+            **{name: table[name] for name in names},
+            read=tuple(str((self.home / Path(path).expanduser()).resolve()) for path in table["read"]),
+            data=self.data,
+        )
+
+    @property
+    def node(self) -> NodeSettings:
+        """How the client behaves in a round."""
+        training = self._values["training"]
+        return NodeSettings(
+            **self._values["node"],
+            seed=training["seed"],
+            clip_norm=training["clip_norm"],
+            poll_interval=self.get("network", "poll_interval"),
+        )
+
+    @property
+    def coordinators(self) -> list[str]:
+        """Addresses of the coordinators."""
+        return [str(url).rstrip("/") for url in self.get("coordinators", "urls")]
+
+    @property
+    def push_stores(self) -> list[str]:
+        """Where revealed blobs are pushed: `stores.push`, or else the coordinators."""
+        return [str(uri) for uri in self.get("stores", "push")] or self.coordinators
+
+    @property
+    def read_stores(self) -> list[str]:
+        """Where blobs are read from after the own folder: `stores.own`, `stores.read`, where is pushed to."""
+        listed = [*self.get("stores", "own"), *self.get("stores", "read"), *self.push_stores]
+        return list(dict.fromkeys(str(uri) for uri in listed))
+
+
+def _read(path: Path) -> list[tuple[str, str, Any]]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", hint="Mend the file or run `collegium init`.") from error
+    found = []
+    for section, table in content.items():
+        if section not in DEFAULTS and section not in _FREE:
+            raise ConfigError(f"{path} has an unknown table [{section}].{_similar(section, [*DEFAULTS, *_FREE])}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {section} must be a table.", hint=f"Write [{section}].")
+        found += [(section, name, value) for name, value in table.items()]
+    return found
+
+
+def _fit(section: str, name: str, value: Any, origin: str) -> Any:
+    if section in _FREE:
+        return value
+    if name not in DEFAULTS[section]:
+        raise ConfigError(f"{origin}: [{section}] has no setting {name!r}.{_similar(name, DEFAULTS[section])}")
+    default = DEFAULTS[section][name]
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(default, list) and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(default, str) and isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if type(value) is not type(default):
+        raise ConfigError(
+            f"{origin}: {section}.{name} is {value!r}; a {type(default).__name__} like {default!r} is expected."
+        )
+    return value
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _similar(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Known are {', '.join(sorted(known))}."
