@@ -63,9 +63,7 @@ def _mean(results: Results) -> None:
 
     ratio = median_ratio(copy_all, lambda: weighted_mean(updates, weights, bound=BOUND, out=out), pairs=5)
     results.at_least("weighted int64 mean of 10 x 20M / bandwidth of a plain copy", ratio, "x bandwidth", 0.5)
-    ratio = median_ratio(
-        copy_all, lambda: weighted_mean(updates, weights, bound=BOUND, out=out, threads=2), pairs=5
-    )
+    ratio = median_ratio(copy_all, lambda: weighted_mean(updates, weights, bound=BOUND, out=out, threads=2), pairs=5)
     results.at_least("the same with two threads", ratio, "x bandwidth")
     model = updates[0]
     ratio = median_ratio(

@@ -243,7 +243,9 @@ class StudyView:
             elif view is not None:
                 view._apply(event)
         if view is None:
-            raise StudyUnknownError(f"There is no study {study_id}.", hint="`collegium study list` shows those that exist.")
+            raise StudyUnknownError(
+                f"There is no study {study_id}.", hint="`collegium study list` shows those that exist."
+            )
         return view
 
     @property
@@ -329,7 +331,9 @@ class StudyView:
     def _opened(self, event: ChainEvent) -> None:
         args = event.args
         if not self.snapshots:
-            raise LogMismatchError(f"Round {args['round']} opened without a roster snapshot.", hint="The node drops events.")
+            raise LogMismatchError(
+                f"Round {args['round']} opened without a roster snapshot.", hint="The node drops events."
+            )
         snapshot = self.snapshots[-1]
         rules = Rules(
             self.plan.commit_window,
@@ -384,7 +388,14 @@ class StudyView:
         view, args = self._round_of(event), event.args
         view._advance(event.time)
         view.reveals[args["index"]] = Opened(
-            args["index"], args["nodeKey"], event.bytes32("root"), event.bytes32("salt"), args["weight"], event.bytes32("ext"), args["cid"], event
+            args["index"],
+            args["nodeKey"],
+            event.bytes32("root"),
+            event.bytes32("salt"),
+            args["weight"],
+            event.bytes32("ext"),
+            args["cid"],
+            event,
         )
         if view.revealed == view.committed:
             view._enter(Phase.CERTIFY, event.time)
@@ -404,7 +415,9 @@ class StudyView:
         view, args = self._round_of(event), event.args
         view._advance(event.time)
         proposal = Proposal.from_abi(args["proposal"])
-        view.proposals.append(ProposalView(proposal, event.bytes32("proposalHash"), args["modelCid"], args["meanCid"], event))
+        view.proposals.append(
+            ProposalView(proposal, event.bytes32("proposalHash"), args["modelCid"], args["meanCid"], event)
+        )
         view._enter(Phase.CHALLENGE, event.time)
 
     def _proposal_of(self, view: RoundView, event: ChainEvent) -> ProposalView:

@@ -19,7 +19,9 @@ _HOME = click.option(
     help="Folder of this party [env COLLEGIUM_HOME].",
 )  # fmt: skip
 _PASSWORD = click.option(
-    "--password-file", type=click.Path(path_type=Path), help="File with the keystore password [env COLLEGIUM_PASSWORD_FILE]."
+    "--password-file",
+    type=click.Path(path_type=Path),
+    help="File with the keystore password [env COLLEGIUM_PASSWORD_FILE].",
 )
 _STUDY = click.option("--study", type=int, help="Study to serve; default: coordinator.study of the settings.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -41,7 +43,9 @@ def cli() -> None:
 @click.option("--read", multiple=True, help="A further store to fetch blobs from; may be repeated.")
 @click.option("--store", help="Where blobs are published besides the own folder, such as kubo://127.0.0.1:5001.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
-def run(home: Path, password_file: Path | None, as_json: bool, verbose: bool, read: tuple[str, ...], **flags: Any) -> None:
+def run(
+    home: Path, password_file: Path | None, as_json: bool, verbose: bool, read: tuple[str, ...], **flags: Any
+) -> None:
     """Run until interrupted. Stateless: restart it at any time, or let another coordinator take over."""
     _run(as_json, lambda: run_coordinator(home, password_file, verbose=verbose, read=read or None, **flags))
 
@@ -85,7 +89,10 @@ def run_coordinator(home: Path, password_file: Path | None, *, verbose: bool, **
     from .running import Coordinator
 
     logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+        level=logging.DEBUG if verbose else logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
     )
     for noisy in ("urllib3", "web3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -163,6 +170,7 @@ def read_status(home: Path, url: str | None) -> dict[str, Any]:
 
 def _run(as_json: bool, work: Callable[[], dict[str, Any]]) -> None:
     """Print the result, or the error with its exit code."""
+    context: Any = click.get_current_context()
     error: CollegiumError | None = None
     data: dict[str, Any] | None = None
     try:
@@ -174,7 +182,7 @@ def _run(as_json: bool, work: Callable[[], dict[str, Any]]) -> None:
     if as_json:
         envelope = {
             "schema": "collegium.cli/1",
-            "command": f"coordinator {click.get_current_context().info_name}",
+            "command": f"coordinator {context.info_name}",
             "ok": error is None,
             "data": data,
             "warnings": [],

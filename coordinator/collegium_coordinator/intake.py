@@ -29,7 +29,7 @@ from collegium.messages import (
     unpack_endorsements,
     unpack_reveals,
 )
-from collegium.records import Message, Phase, Signed
+from collegium.records import Message, Phase, Reveal, Signed
 
 from .inbox import Inbox, Item, Topic
 
@@ -80,7 +80,8 @@ class MessageIntake:
         study_id, round_number, wire = _integer(body, "study"), _integer(body, "round"), _bytes(body, "item")
         if study_id != self._study_id:
             raise StudyUnknownError(
-                f"This coordinator serves study {self._study_id}, not {study_id}.", hint="Ask a coordinator of your study."
+                f"This coordinator serves study {self._study_id}, not {study_id}.",
+                hint="Ask a coordinator of your study.",
             )
         subject = _bytes(body, "proposal") if topic is Topic.ENDORSEMENTS else b""
         try:
@@ -96,7 +97,8 @@ class MessageIntake:
         if current is None or current.number != round_number:
             number = current.number if current else 0
             raise DeadlinePassedError(
-                f"Round {round_number} is not the current one; that is {number}.", hint="Wait for the next round to open."
+                f"Round {round_number} is not the current one; that is {number}.",
+                hint="Wait for the next round to open.",
             )
         phase = current.phase_at(int(self._clock()))
         if phase is not _PHASES[topic]:
@@ -108,33 +110,33 @@ class MessageIntake:
         return _CHECKS[topic](self, current, wire, subject)
 
     def _update(self, current: RoundView, wire: bytes, _: bytes) -> int:
-        (signed,) = _single(
-            unpack_commits(wire, study_id=self._study_id, round=current.number, ctx=current.ctx)
-        )
-        index = signed.message.index
+        (signed,) = _single(unpack_commits(wire, study_id=self._study_id, round=current.number, ctx=current.ctx))
+        index: int = signed.message.index
         if not current.invited >> index & 1:
-            raise NotAMemberError(f"Seat {index} is not invited to round {current.number}.", hint="See `collegium stake status`.")
+            raise NotAMemberError(
+                f"Seat {index} is not invited to round {current.number}.", hint="See `collegium stake status`."
+            )
         self._require_signer(current, index, signed)
         return index
 
     def _reveal(self, current: RoundView, wire: bytes, _: bytes) -> int:
-        (reveal,) = _single(unpack_reveals(wire))
+        reveal: Reveal = _single(unpack_reveals(wire))[0]
         commit = current.commits.get(reveal.index)
         if commit is None or compute_reveal_slot(current.ctx, reveal) != commit.slot:
             raise SlotMismatchError(
-                f"This does not open the commitment of seat {reveal.index}.", hint="Reveal what was committed in this round."
+                f"This does not open the commitment of seat {reveal.index}.",
+                hint="Reveal what was committed in this round.",
             )
         return reveal.index
 
     def _attestation(self, current: RoundView, wire: bytes, _: bytes) -> int:
         set_hash = current.set_hash(current.revealed)
         (signed,) = _single(
-            unpack_attestations(
-                wire, study_id=self._study_id, round=current.number, ctx=current.ctx, set_hash=set_hash
-            )
+            unpack_attestations(wire, study_id=self._study_id, round=current.number, ctx=current.ctx, set_hash=set_hash)
         )
-        self._require_signer(current, signed.message.index, signed)
-        return signed.message.index
+        index: int = signed.message.index
+        self._require_signer(current, index, signed)
+        return index
 
     def _endorsement(self, current: RoundView, wire: bytes, subject: bytes) -> int:
         live = current.live
@@ -143,8 +145,9 @@ class MessageIntake:
         (signed,) = _single(
             unpack_endorsements(wire, study_id=self._study_id, round=current.number, ctx=current.ctx, proposal=subject)
         )
-        self._require_signer(current, signed.message.index, signed)
-        return signed.message.index
+        index: int = signed.message.index
+        self._require_signer(current, index, signed)
+        return index
 
     def _require_signer(self, current: RoundView, index: int, signed: Signed[Any]) -> None:
         keys = current.snapshot.node_keys

@@ -31,7 +31,13 @@ __all__ = ["RoundRunner", "RunnerSettings"]
 
 logger = logging.getLogger(__name__)
 
-register("coordinator.aggregated", "coordinator.stored", "coordinator.proposed", "coordinator.carried", "coordinator.concluded")
+register(
+    "coordinator.aggregated",
+    "coordinator.stored",
+    "coordinator.proposed",
+    "coordinator.carried",
+    "coordinator.concluded",
+)
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,9 @@ class Coordinator:
             view=lambda: self._follower.view,
             refresh=self._follower.refresh,
         )
-        server = HttpServer(CoordinatorApplication(intake=intake, info=self.status, routes=routes), host=host, port=port)
+        server = HttpServer(
+            CoordinatorApplication(intake=intake, info=self.status, routes=routes), host=host, port=port
+        )
         server.start()
         return server
 

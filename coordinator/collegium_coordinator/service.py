@@ -47,7 +47,9 @@ class CoordinatorApplication:
     def _take(self, topic: Topic, body: Body) -> Response:
         if body.left > MAX_MESSAGE_BYTES:
             return _refusal(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "message_too_large", f"A message has at most {MAX_MESSAGE_BYTES} bytes."
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "message_too_large",
+                f"A message has at most {MAX_MESSAGE_BYTES} bytes.",
             )
         try:
             content = json.loads(body.read())

@@ -17,10 +17,13 @@ FILE = "collegium.toml"
 
 @dataclass(frozen=True)
 class CoordinatorSettings:
-    """study: id served. listen: host:port, port 0 takes a free one. rounds: final rounds after which none is opened; 0 never stops.
+    """What a coordinator serves and how.
 
-    open_rounds: whether to open rounds at all. gather, stagger: see `RunnerSettings`. quota_bytes: per hospital, 0 for none.
-    read: further stores to fetch blobs from. store: where blobs are kept besides the own folder, such as kubo://127.0.0.1:5001.
+    study: id served. listen: host:port, port 0 takes a free one.
+    rounds: final rounds after which none is opened; 0 never stops. open_rounds: whether to open rounds at all.
+    gather, stagger: see `RunnerSettings`. quota_bytes: per hospital, 0 for none.
+    read: further stores to fetch blobs from.
+    store: where blobs are kept besides the own folder, such as kubo://127.0.0.1:5001.
     """
 
     home: Path
@@ -84,7 +87,8 @@ def _fit(settings: CoordinatorSettings, name: str, value: Any, path: Path) -> An
         return float(value)
     if type(value) is not type(default):
         raise ConfigError(
-            f"{path}: coordinator.{name} is {value!r}.", hint=f"A {type(default).__name__} like {default!r} is expected."
+            f"{path}: coordinator.{name} is {value!r}.",
+            hint=f"A {type(default).__name__} like {default!r} is expected.",
         )
     return value
 
