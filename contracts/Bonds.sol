@@ -7,6 +7,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {FineOrder, IBonds} from "./interfaces/IBonds.sol";
 import {ICollegium} from "./interfaces/ICollegium.sol";
 import {Role} from "./interfaces/Types.sol";
+import {FineSlot, FineSlots} from "./libraries/FineSlot.sol";
 import {FineSplit} from "./libraries/FineSplit.sol";
 
 /// @title Bonds
@@ -14,6 +15,7 @@ import {FineSplit} from "./libraries/FineSplit.sol";
 /// @dev Assumes a plain ERC-20 with `burn`: no fee on transfer, no rebasing, no callbacks. Balances are never read, so donated
 ///      tokens change nothing. No owner: after `connect` nobody can redirect money.
 contract Bonds is IBonds {
+    using FineSlots for FineSlot;
     using SafeERC20 for IERC20;
 
     struct Stake {
@@ -31,14 +33,10 @@ contract Bonds is IBonds {
         bool exists;
     }
 
-    /// @dev One slot: that the key was fined, and what the clients' share of it still owes. `eligible` loses a seat with each claim.
-    struct Fine {
-        uint128 eligible;
-        /// seats that were eligible, so that the share stays computable
-        uint8 clients;
-        uint88 amount;
-        /// study id plus one: never zero, so that a fine of nothing counts as well
-        uint32 study;
+    /// @dev One slot per study: a fine touches both.
+    struct Book {
+        uint128 burnable;
+        uint32 revision;
     }
 
     /// @dev One slot. The first 56 bits of the evidence hash are enough: who would match them by chance has to have announced
@@ -56,15 +54,14 @@ contract Bonds is IBonds {
     /// @inheritdoc IBonds
     uint40 public immutable REWARD_HOLD;
 
-    /// @dev Shares a slot with what is left to burn: a fine touches both.
     address private _refutations;
-    uint96 private _burnable;
     address private _collegium;
 
     mapping(address institution => Stake) private _stakes;
     mapping(uint64 studyId => mapping(address institution => mapping(Role role => Lock))) private _locks;
-    mapping(uint64 studyId => uint32) private _revisions;
-    mapping(bytes32 key => Fine) private _fines;
+    mapping(uint64 studyId => Book) private _books;
+    /// @dev That the key was fined, and what the clients' share of it still owes.
+    mapping(bytes32 key => FineSlot) private _fines;
     mapping(bytes32 key => Held) private _held;
     mapping(address account => uint256) private _credits;
 
@@ -143,7 +140,7 @@ contract Bonds is IBonds {
         _takeFree(_stakes[msg.sender], msg.sender, amount);
         uint256 total = held.amount + amount;
         held.amount = uint88(total);
-        ++_revisions[studyId];
+        ++_books[studyId].revision;
         emit StakeLocked(studyId, msg.sender, Role.Member, amount, total);
     }
 
@@ -151,7 +148,7 @@ contract Bonds is IBonds {
     function lock(uint64 studyId, address institution, Role role, uint128 amount) external onlyCollegium {
         if (amount > type(uint88).max) revert BondsAmountTooLarge(amount, type(uint88).max);
         // A fine must be able to name the study in its slot.
-        if (studyId >= type(uint32).max) revert BondsStudyOutOfRange(studyId);
+        if (studyId > FineSlots.MAX_STUDY) revert BondsStudyOutOfRange(studyId);
         Lock storage held = _locks[studyId][institution][role];
         uint256 total = held.amount;
         uint256 missing = amount > total ? amount - total : 0;
@@ -160,7 +157,7 @@ contract Bonds is IBonds {
             total = amount;
         }
         _locks[studyId][institution][role] = Lock({amount: uint88(total), signed: uint88(amount), releasableAt: 0, exists: true});
-        ++_revisions[studyId];
+        ++_books[studyId].revision;
         emit StakeLocked(studyId, institution, role, missing, total);
     }
 
@@ -172,7 +169,7 @@ contract Bonds is IBonds {
         // A second call must not bring the money out earlier.
         if (releasableAt < held.releasableAt) releasableAt = held.releasableAt;
         held.releasableAt = releasableAt;
-        ++_revisions[studyId];
+        ++_books[studyId].revision;
         emit LockReleasing(studyId, institution, role, releasableAt);
     }
 
@@ -184,7 +181,7 @@ contract Bonds is IBonds {
         if (block.timestamp < held.releasableAt) revert BondsLockNotReleasable(studyId, institution, held.releasableAt);
         delete _locks[studyId][institution][role];
         _stakes[institution].free += held.amount;
-        ++_revisions[studyId];
+        ++_books[studyId].revision;
         emit LockReleased(studyId, institution, role, held.amount);
     }
 
@@ -195,17 +192,14 @@ contract Bonds is IBonds {
         if (msg.sender != _refutations && msg.sender != _collegium) revert BondsOnlyAuthorized(msg.sender);
         // One party pays once for one kind of fault in one context.
         bytes32 key = keccak256(abi.encode(order.ctx, order.institution, order.kind));
-        if (_fines[key].study != 0) revert BondsAlreadyFined(key);
-        if (order.studyId >= type(uint32).max) revert BondsStudyOutOfRange(order.studyId);
+        if (_fines[key].isUsed()) revert BondsAlreadyFined(key);
+        if (order.studyId > FineSlots.MAX_STUDY) revert BondsStudyOutOfRange(order.studyId);
 
         // A lock that holds less pays what it holds; one in release pays as well.
         Lock storage held = _locks[order.studyId][order.institution][order.role];
         uint256 available = held.amount;
         paid = order.amount < available ? order.amount : available;
-        if (paid != 0) {
-            held.amount = uint88(available - paid);
-            ++_revisions[order.studyId];
-        }
+        held.amount = uint88(available - paid);
 
         uint256 clients = FineSplit.countSeats(order.eligible);
         uint256 share = FineSplit.shareOf(paid, clients);
@@ -213,9 +207,13 @@ contract Bonds is IBonds {
         uint256 reward = order.challenger == address(0) ? 0 : FineSplit.rewardOf(paid);
         uint256 burned = paid - reward - share * clients;
         uint128 eligible = clients == 0 ? 0 : order.eligible;
-        _fines[key] = Fine({eligible: eligible, clients: uint8(clients), amount: uint88(paid), study: uint32(order.studyId) + 1});
-        // Checked: beyond 2^96 units somebody has to call burnFines first.
-        if (burned != 0) _burnable += uint96(burned);
+        _fines[key] = FineSlots.pack(order.studyId, paid, clients, eligible);
+        if (paid != 0) {
+            Book memory book = _books[order.studyId];
+            book.burnable += uint128(burned);
+            ++book.revision;
+            _books[order.studyId] = book;
+        }
 
         emit Fined(
             order.studyId,
@@ -240,7 +238,7 @@ contract Bonds is IBonds {
         if (held.challenger == address(0)) revert BondsRewardNotHeld(key);
         if (block.timestamp < held.claimableAt) revert BondsRewardNotClaimable(key, held.claimableAt);
         delete _held[key];
-        uint256 amount = FineSplit.rewardOf(_fines[key].amount);
+        uint256 amount = FineSplit.rewardOf(_fines[key].amount());
         emit RewardClaimed(key, held.challenger, amount);
         _token.safeTransfer(held.challenger, amount);
     }
@@ -252,21 +250,19 @@ contract Bonds is IBonds {
         Held memory held = _held[key];
         if (held.challenger == address(0) || held.evidence != bytes7(evidenceHash)) revert BondsRewardNotHeld(key);
         delete _held[key];
-        uint256 amount = FineSplit.rewardOf(_fines[key].amount);
+        uint256 amount = FineSplit.rewardOf(_fines[key].amount());
         _credits[announcer] += amount;
         emit RewardRedirected(key, held.challenger, announcer, amount);
     }
 
     /// @inheritdoc IBonds
     function claimShare(bytes32 key) external {
-        Fine storage fined = _fines[key];
-        uint128 eligible = fined.eligible;
-        if (eligible == 0) revert BondsNotEligible(key, msg.sender);
-        (bool seated, uint16 index,) = ICollegium(_collegium).seatOf(uint64(fined.study) - 1, msg.sender);
-        uint128 seat = seated && index < 128 ? uint128(1) << index : 0;
-        if (eligible & seat == 0) revert BondsNotEligible(key, msg.sender);
-        fined.eligible = eligible ^ seat;
-        uint256 amount = FineSplit.shareOf(fined.amount, fined.clients);
+        FineSlot fined = _fines[key];
+        if (fined.eligible() == 0) revert BondsNotEligible(key, msg.sender);
+        (bool seated, uint16 index,) = ICollegium(_collegium).seatOf(fined.studyId(), msg.sender);
+        if (!seated || index > 127 || fined.eligible() >> index & 1 == 0) revert BondsNotEligible(key, msg.sender);
+        _fines[key] = fined.without(index);
+        uint256 amount = FineSplit.shareOf(fined.amount(), fined.clients());
         emit ShareClaimed(key, msg.sender, amount);
         _token.safeTransfer(msg.sender, amount);
     }
@@ -281,11 +277,11 @@ contract Bonds is IBonds {
     }
 
     /// @inheritdoc IBonds
-    function burnFines() external {
-        uint256 amount = _burnable;
+    function burnFines(uint64 studyId) external {
+        uint256 amount = _books[studyId].burnable;
         if (amount == 0) revert BondsZeroAmount();
-        _burnable = 0;
-        emit FinesBurned(amount);
+        _books[studyId].burnable = 0;
+        emit FinesBurned(studyId, amount);
         ERC20Burnable(address(_token)).burn(amount);
     }
 
@@ -317,30 +313,30 @@ contract Bonds is IBonds {
     function heldRewardOf(bytes32 key) external view returns (address challenger, uint256 amount, uint40 claimableAt) {
         Held storage held = _held[key];
         challenger = held.challenger;
-        if (challenger != address(0)) amount = FineSplit.rewardOf(_fines[key].amount);
+        if (challenger != address(0)) amount = FineSplit.rewardOf(_fines[key].amount());
         claimableAt = held.claimableAt;
     }
 
     /// @inheritdoc IBonds
     function sharesOf(bytes32 key) external view returns (uint64 studyId, uint256 share, uint128 unclaimed) {
-        Fine storage fined = _fines[key];
-        if (fined.study != 0) studyId = fined.study - 1;
-        return (studyId, FineSplit.shareOf(fined.amount, fined.clients), fined.eligible);
+        FineSlot fined = _fines[key];
+        if (fined.isUsed()) studyId = fined.studyId();
+        return (studyId, FineSplit.shareOf(fined.amount(), fined.clients()), fined.eligible());
     }
 
     /// @inheritdoc IBonds
     function isFined(bytes32 key) external view returns (bool) {
-        return _fines[key].study != 0;
+        return _fines[key].isUsed();
     }
 
     /// @inheritdoc IBonds
     function revisionOf(uint64 studyId) external view returns (uint32) {
-        return _revisions[studyId];
+        return _books[studyId].revision;
     }
 
     /// @inheritdoc IBonds
-    function burnable() external view returns (uint256) {
-        return _burnable;
+    function burnable(uint64 studyId) external view returns (uint256) {
+        return _books[studyId].burnable;
     }
 
     /// @dev Announced evidence pays at once. Otherwise somebody may have copied it from a pending transaction: the reward waits.

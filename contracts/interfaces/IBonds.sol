@@ -23,7 +23,7 @@ struct FineOrder {
 
 /// @title IBonds
 /// @notice Holds every token of the system: free stake, locks per study, fines, rewards. Money leaves by withdrawal only.
-/// @dev Invariant: token balance == sum(free) + sum(unbonding) + sum(locks) + sum(credits) + sum(held) + sum(unclaimed shares) + burnable.
+/// @dev Invariant: token balance == sum(free) + sum(unbonding) + sum(locks) + sum(credits) + sum(held) + sum(unclaimed shares) + sum(burnable).
 interface IBonds {
     event BondsConnected(address indexed collegium, address indexed refutations);
     event StakeDeposited(address indexed institution, address indexed payer, uint256 amount);
@@ -38,7 +38,7 @@ interface IBonds {
     event RewardClaimed(bytes32 indexed key, address indexed challenger, uint256 amount);
     event ShareClaimed(bytes32 indexed key, address indexed institution, uint256 amount);
     event CreditWithdrawn(address indexed account, uint256 amount);
-    event FinesBurned(uint256 amount);
+    event FinesBurned(uint64 indexed studyId, uint256 amount);
 
     error BondsOnlyAuthorized(address caller);
     error BondsAlreadyConnected();
@@ -90,8 +90,8 @@ interface IBonds {
     function claimShare(bytes32 key) external;
     /// @notice Pays msg.sender what announced challenges earned it.
     function withdrawCredit() external;
-    /// @notice Burns what fines left to burn. Anyone may call.
-    function burnFines() external;
+    /// @notice Burns what fines of this study left to burn. Anyone may call.
+    function burnFines(uint64 studyId) external;
 
     function token() external view returns (address);
     function stakeOf(address institution) external view returns (uint256 free, uint256 unbonding, uint40 withdrawableAt);
@@ -105,7 +105,8 @@ interface IBonds {
     /// @notice Grows with every change of a lock of this study (lock, topUp, beginRelease, release, fine): Collegium reads it at
     ///         open, one call instead of one per member, to learn whether who can pay a fine may have changed.
     function revisionOf(uint64 studyId) external view returns (uint32);
-    function burnable() external view returns (uint256);
+    /// @notice What fines of this study left to burn and nobody burned yet.
+    function burnable(uint64 studyId) external view returns (uint256);
     function UNBONDING_PERIOD() external view returns (uint40);
     function REWARD_HOLD() external view returns (uint40);
 }
