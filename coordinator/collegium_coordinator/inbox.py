@@ -67,7 +67,8 @@ class Inbox:
         """Items of one topic in ascending seat order."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT seat, wire, arrived FROM items WHERE study=? AND round=? AND topic=? AND subject=? ORDER BY seat",
+                "SELECT seat, wire, arrived FROM items"
+                " WHERE study=? AND round=? AND topic=? AND subject=? ORDER BY seat",
                 (study_id, round_number, topic.value, subject),
             ).fetchall()
         return [Item(topic, study_id, round_number, seat, subject, wire, arrived) for seat, wire, arrived in rows]
