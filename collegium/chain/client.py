@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from collegium.errors import DeploymentMissingError, KeyMissingError
 from collegium.messages import Domain
+from collegium.records import checksum_address
 
 from .abi import interface
 from .deployment import Deployment
@@ -78,7 +79,7 @@ class Chain:
     def address_of(self, contract: str) -> str:
         """Address of a contract by name; an address is passed through."""
         if contract.startswith("0x"):
-            return contract
+            return checksum_address(contract)
         try:
             return self.deployment.addresses[contract]
         except KeyError:
