@@ -291,8 +291,8 @@ def withdraw_credit(*, request: str | None = None) -> Intent:
     return Intent(f"credit/withdraw/{_request(request)}", "Bonds", "withdrawCredit")
 
 
-def burn_fines(*, request: str | None = None) -> Intent:
-    return Intent(f"fines/burn/{_request(request)}", "Bonds", "burnFines")
+def burn_fines(study_id: int, *, request: str | None = None) -> Intent:
+    return Intent(f"study/{study_id}/fines/burn/{_request(request)}", "Bonds", "burnFines", (study_id,))
 
 
 def transfer_tokens(recipient: str, amount: int, *, request: str | None = None) -> Intent:
