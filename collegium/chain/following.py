@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from .indexer import Indexer
 from .views import StudyView
 
-__all__ = ["StudyFollower"]
+__all__ = ["ChainTime", "StudyFollower"]
+
+
+class ChainTime:
+    """Seconds as the chain's next block would carry them: this machine's clock, never behind the chain's."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def observe(self, timestamp: int) -> None:
+        """Take note of a block's time."""
+        self._ahead = max(self._ahead, timestamp - time.time())
+
+    def now(self) -> int:
+        """Unix seconds."""
+        return int(time.time() + self._ahead)
 
 
 class StudyFollower:
     """Thread-safe. A view, once given out, never changes; a new one is built only when events came."""
 
-    def __init__(self, indexer: Indexer, study_id: int) -> None:
+    def __init__(self, indexer: Indexer, study_id: int, clock: ChainTime | None = None) -> None:
+        self.time = clock or ChainTime()
         self._indexer = indexer
         self._study_id = study_id
         self._lock = threading.Lock()
@@ -26,6 +43,7 @@ class StudyFollower:
             StudyUnknownError, LogMismatchError, ChainUnreachableError.
         """
         synced = self._indexer.sync()
+        self.time.observe(self._indexer.head_time)
         with self._lock:
             if self._view is None or synced.added or synced.rolled_back_to is not None:
                 self._view = StudyView.build(self._indexer.events(self._study_id), self._study_id)

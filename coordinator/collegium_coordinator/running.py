@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Self
 
 from collegium.chain import keystore
 from collegium.chain.client import Chain
-from collegium.chain.following import StudyFollower
+from collegium.chain.following import ChainTime, StudyFollower
 from collegium.chain.indexer import Indexer
 from collegium.chain.outbox import Outbox
 from collegium.chain.signer import Signer
@@ -27,7 +26,7 @@ from collegium.storage.multi import MultiStore
 from collegium.storage.store import Store
 
 from .aggregation import Aggregate, Inputs, compute_aggregate
-from .inbox import Inbox
+from .inbox import Inbox, Topic
 from .intake import MessageIntake
 from .round import RoundRunner, RunnerSettings
 from .service import CoordinatorApplication
@@ -54,7 +53,8 @@ class Coordinator:
         self.chain = Chain.connect(settings.network, signer)
         self._indexer = Indexer(state / "index.sqlite", self.chain)
         self._closing.callback(self._indexer.close)
-        self._follower = StudyFollower(self._indexer, settings.study)
+        self._time = ChainTime()
+        self._follower = StudyFollower(self._indexer, settings.study, self._time)
         view = self._follower.refresh()
         self._require_enlisted(view)
         self._outbox = Outbox(state / f"outbox-{signer.address.lower()[2:10]}.sqlite", self.chain)
@@ -77,6 +77,7 @@ class Coordinator:
             store=_Both(folder, published) if published is not folder else folder,
             settings=RunnerSettings(settings.gather, settings.stagger, settings.rounds or None, settings.open_rounds),
             aggregate=aggregate,
+            now=self._time.now,
         )
 
     @classmethod
@@ -114,7 +115,7 @@ class Coordinator:
         """What `/v1/info` answers."""
         view = self._follower.view
         current = view.current
-        now = int(time.time())
+        now = self._time.now()
         return {
             "chain_id": self.chain.chain_id,
             "collegium": self.chain.address_of("Collegium"),
@@ -155,12 +156,20 @@ class Coordinator:
             inbox=self._inbox,
             view=lambda: self._follower.view,
             refresh=self._follower.refresh,
+            clock=self._time.now,
         )
         server = HttpServer(
-            CoordinatorApplication(intake=intake, info=self.status, routes=routes), host=host, port=port
+            CoordinatorApplication(
+                intake=intake, attestations=self._shared_attestations, info=self.status, routes=routes
+            ),
+            host=host,
+            port=port,
         )
         server.start()
         return server
+
+    def _shared_attestations(self, study_id: int, round_number: int) -> list[bytes]:
+        return [item.wire for item in self._inbox.get(study_id, round_number, Topic.ATTESTATIONS)]
 
     def _may_write(self, node_key: str, study_id: int) -> bool:
         """Whether a key is in the current roster, or in the order of aggregators, of our study."""

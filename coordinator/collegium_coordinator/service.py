@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qs
 
 from collegium.errors import CollegiumError, UnauthorizedError, VerificationError
 from collegium.storage.embedded import StoreRoutes
@@ -25,10 +26,18 @@ Intake = Callable[[Topic, Mapping[str, Any]], Mapping[str, Any]]
 
 
 class CoordinatorApplication:
-    """Answers `/health`, `/v1/info`, `POST /v1/<topic>` and the routes of the blob store."""
+    """Answers `/health`, `/v1/info`, `POST /v1/<topic>`, `GET /v1/attestations` and the routes of the blob store."""
 
-    def __init__(self, *, intake: Intake, info: Callable[[], Mapping[str, Any]], routes: StoreRoutes) -> None:
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        attestations: Callable[[int, int], list[bytes]],
+        info: Callable[[], Mapping[str, Any]],
+        routes: StoreRoutes,
+    ) -> None:
         self._intake = intake
+        self._attestations = attestations
         self._info = info
         self._routes = routes
 
@@ -37,12 +46,23 @@ class CoordinatorApplication:
             return _json(HTTPStatus.OK, {"status": "ok"})
         if path == "/v1/info" and method in ("GET", "HEAD"):
             return _json(HTTPStatus.OK, self._info())
-        topic = path.removeprefix("/v1/")
+        topic, _, query = path.removeprefix("/v1/").partition("?")
+        if topic == Topic.ATTESTATIONS and method == "GET":
+            return self._share(query)
         if topic not in set(Topic):
             return self._routes.handle(method, path, headers, body)
         if method != "POST":
             return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, "method", f"{path} takes POST.")
         return self._take(Topic(topic), body)
+
+    def _share(self, query: str) -> Response:
+        """Attestations of a round: a hospital that is not served posts a quorum of them itself."""
+        values = parse_qs(query)
+        try:
+            study_id, round_number = int(values["study"][0]), int(values["round"][0])
+        except (KeyError, ValueError):
+            return _refusal(HTTPStatus.BAD_REQUEST, "query", "Write it as /v1/attestations?study=1&round=1.")
+        return _json(HTTPStatus.OK, {"items": [item.hex() for item in self._attestations(study_id, round_number)]})
 
     def _take(self, topic: Topic, body: Body) -> Response:
         if body.left > MAX_MESSAGE_BYTES:
