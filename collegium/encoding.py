@@ -192,8 +192,8 @@ def compute_norm(flat: NDArray[np.float64]) -> float:
     largest = float(np.abs(flat).max(initial=0.0))
     if largest == 0.0:
         return 0.0
-    # A power of two keeps squares far from overflow and costs no rounding.
-    scale = math.ldexp(1.0, -math.frexp(largest)[1]) if not 2.0**-500 < largest < 2.0**500 else 1.0
+    # A power of two keeps squares far from overflow and underflow and costs no rounding.
+    scale = 1.0 if 2.0**-500 < largest < 2.0**500 else math.ldexp(1.0, min(1000, -math.frexp(largest)[1]))
     total = []
     for start in range(0, flat.size, _BLOCK):
         squares = flat[start : start + _BLOCK] * scale
@@ -232,6 +232,9 @@ def encode_update(delta: Mapping[str, ArrayLike], table: FormatTable, *, clip_no
         if not (clip_norm > 0 and math.isfinite(clip_norm)):
             raise NonFiniteError(f"The clip norm must be positive and finite, not {clip_norm}.")
         norm = compute_norm(flat)
+        if norm == math.inf:
+            flat *= 2.0**-64
+            norm = compute_norm(flat)
         if norm > clip_norm:
             flat *= clip_norm / norm
     return _quantize(flat, table.exponent, table.bound)

@@ -341,8 +341,8 @@ def make_catch_up() -> dict[str, Any]:
                     add(phases.Clock(phase, start), rules, tally, start + elapsed)
     for i in range(80):
         size = number(f"order/{i}", 1, 16)
-        windows = [number(f"w/{i}/{n}", 1, 9) for n in range(5)]
-        rules = phases.Rules(*windows, min_clients=2, quorum=3, order_size=size)
+        settings: Any = [*(number(f"w/{i}/{n}", 1, 9) for n in range(5)), 2, 3, size]
+        rules = phases.Rules(*settings)
         clock = phases.Clock(
             Phase(number(f"phase/{i}", 1, 7)),
             start,

@@ -175,6 +175,11 @@ def _step(rounds: list[Round]) -> Family:
 def _tail(rounds: list[Round]) -> Family:
     family = Family("Format,Proposal,bytes", "string,uint256")
 
+    def lied(r: Round, which: int, root: bytes) -> Proposal:
+        if which == evidence.TREE_MEAN:
+            return replace(r.proposal, mean_root=root)
+        return replace(r.proposal, new_model_root=root)
+
     def add(r: Round, proposal: Proposal, packed: bytes) -> None:
         error, v = _verdict(evidence.judge_tail, r.fmt, proposal, packed)
         family.add((r.fmt, proposal, packed), (error, v.coordinate))
@@ -182,19 +187,18 @@ def _tail(rounds: list[Round]) -> Family:
     for r in rounds:
         count, leaves, depth = r.fmt.sections[0].count, r.fmt.leaves, r.fmt.depth
         for which, elements in enumerate((r.honest.mean, r.honest.model)):
-            field = ("mean_root", "new_model_root")[which]
             honest = (r.honest.mean_tree, r.honest.model_tree)[which]
             for leaf in sorted({0, leaves - 1, (1 << depth) - 1}):
                 add(r, r.proposal, evidence.build_tail_evidence(which, leaf, honest.open(leaf)))
             if count % 64:
                 lie = _changed(elements, r.fmt.elements - 1, 1)
-                lying = replace(r.proposal, **{field: lie.root})
+                lying = lied(r, which, lie.root)
                 add(r, lying, evidence.build_tail_evidence(which, leaves - 1, lie.open(leaves - 1)))
                 add(r, r.proposal, evidence.build_tail_evidence(which, leaves - 1, lie.open(leaves - 1)))
             if leaves < 1 << depth:
                 # A chunk beyond the payload, shown itself and as a sibling.
                 longer = ChunkTree.build(np.append(elements, np.ones(64, dtype="<i4")))
-                lying = replace(r.proposal, **{field: longer.root})
+                lying = lied(r, which, longer.root)
                 for leaf in (leaves, leaves ^ 1, 0):
                     add(r, lying, evidence.build_tail_evidence(which, leaf, longer.open(leaf)))
         add(r, r.proposal, evidence.build_tail_evidence(2, 0, r.honest.mean_tree.open(0)))
@@ -275,7 +279,7 @@ def _equivocation() -> Family:
             one,
         ):
             add(evidence.build_equivocation_evidence(_sign(one), _sign(other)))
-        stranger = messages.sign_message(replace(one, weight=8), DOMAIN, private_key("stranger"))
+        stranger: Any = messages.sign_message(replace(one, weight=8), DOMAIN, private_key("stranger"))
         add(evidence.build_equivocation_evidence(_sign(one), stranger))
         packed = evidence.build_equivocation_evidence(_sign(one), _sign(replace(one, weight=8)))
         add(packed[:-1])
@@ -339,8 +343,8 @@ def _plans() -> Family:
         {"contradiction_fine": 10**21},
         {"contradiction_fine": 10**21 - 1},
     ]
-    for changes in limits:
-        add(replace(base, **changes))
+    for limit in limits:
+        add(replace(base, **limit))
     # The arithmetic bounds, just kept and just broken.
     for bound in (1, 2**23, top):
         weight = (2**63 - 1) // (128 * (2 * bound + 1))

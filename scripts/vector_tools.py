@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from eth_abi import encode
+from eth_abi.abi import encode
 
 from collegium import messages, records
 from collegium.records import (
