@@ -112,15 +112,21 @@ abstract contract Rounds is Openings {
                     // A reveal proves itself: its fields hash to the slot that was committed.
                     reason = SkipReason.SlotMismatch;
                 } else {
-                    flow |= 1 << (128 + index);
+                    flow = flow.addReveal(index, WireItems.weightOf(buffer));
                     WireItems.emitRevealed(buffer, studyId, state.roundOf(), roster.seatKey(index), dag);
                     continue;
                 }
                 emit ItemSkipped(studyId, uint32(state.roundOf()), uint16(index), reason);
             }
         }
+        bool alone = study.flow.fresh(state) >> 128 == 0;
         study.flow = flow;
-        if (flow >> 128 == committed) study.state = state.enter(Phase.Certify, block.timestamp);
+        if (flow >> 128 == committed) {
+            state = state.enter(Phase.Certify, block.timestamp);
+            // All slots were read in this call: their hash is cheap here and dear later.
+            if (alone) (state,) = _hashRevealed(study, state, committed);
+            study.state = state;
+        }
     }
 
     /// @inheritdoc ICollegium
@@ -128,24 +134,27 @@ abstract contract Rounds is Openings {
         _requireItems(attestations.length, ATTEST_ITEM);
         Study storage study = _studies[studyId];
         (uint256 state, bytes memory roster) = _enter(studyId, study, Phase.Certify);
-        uint256 flow = study.flow;
-        uint256 revealed = flow >> 128;
-        (bytes32 setHash, uint256 weightSum) = UpdateSet.hash(study.slots, revealed);
+        uint256 revealed = study.flow >> 128;
+        bytes32 setHash;
+        (state, setHash) = _hashRevealed(study, state, revealed);
         // The set only grows.
         uint256 buffer = _prepare(Signatures.ATTEST, studyId, study, state);
         Signatures.put(buffer, 5, uint256(setHash));
         uint256 certified = _countAttestations(buffer, roster, attestations) & revealed;
         if (state.isCertified()) certified |= study.certificates >> 128;
         study.certificates = certified << 128;
-        if (certified == revealed) {
-            // The proposer needs the hash of the same set: kept where the proposal's will be.
-            study.state = state.enter(Phase.Propose, block.timestamp) | RoundState.CERTIFIED | RoundState.HASHED;
-            study.proposal = setHash;
-            study.flow = flow.withWeightSum(weightSum);
-        } else if (!state.isCertified()) {
-            study.state = state | RoundState.CERTIFIED;
-        }
+        state |= RoundState.CERTIFIED;
+        if (certified == revealed) state = state.enter(Phase.Propose, block.timestamp);
+        if (state != study.state) study.state = state;
         emit UpdatesCertified(studyId, uint32(state.roundOf()), uint128(certified));
+    }
+
+    /// @dev The hash of the revealed set is kept where the proposal's will be.
+    function _hashRevealed(Study storage study, uint256 state, uint256 revealed) private returns (uint256 newState, bytes32 setHash) {
+        if (state & RoundState.HASHED != 0) return (state, study.proposal);
+        (setHash,) = UpdateSet.hash(study.slots, revealed);
+        study.proposal = setHash;
+        return (state | RoundState.HASHED, setHash);
     }
 
     /// @return agreed bits that at least the quorum of this call's attestations carry
@@ -194,7 +203,8 @@ abstract contract Rounds is Openings {
         p.aggregator = duty;
         p.attempt = uint8(state.attemptOf());
         p.included = uint128(certificates >> 128);
-        if (p.attempt == 0 && state & RoundState.HASHED != 0) {
+        // The hash is there when all that was revealed is certified and no proposal has overwritten it.
+        if (p.attempt == 0 && state & RoundState.HASHED != 0 && p.included == flow >> 128) {
             p.setHash = study.proposal;
             p.weightSum = uint64(flow.weightSum());
         } else {

@@ -15,7 +15,7 @@ library RoundState {
     uint256 internal constant CERTIFIED = 1 << 8;
     /// @dev The fines of the ended round are ordered.
     uint256 internal constant SETTLED = 1 << 9;
-    /// @dev Until the first proposal its slot holds the hash of the certified set, and flow the set's weight sum.
+    /// @dev Until the first proposal its slot holds the hash of the revealed set.
     uint256 internal constant HASHED = 1 << 10;
     /// @dev The round before this one is final.
     uint256 internal constant FOLLOWS = 1 << 11;
@@ -59,12 +59,17 @@ library RoundState {
         return state & CERTIFIED != 0;
     }
 
-    function weightSum(uint256 flow) internal pure returns (uint256) {
+    /// @return sum of the weights of all revealed updates
+    function weightSum(uint256 flow) internal pure returns (uint256 sum) {
         return uint48(flow);
     }
 
-    function withWeightSum(uint256 flow, uint256 sum) internal pure returns (uint256) {
-        return flow >> 48 << 48 | sum;
+    /// @param flow fresh
+    function addReveal(uint256 flow, uint256 index, uint256 weight) internal pure returns (uint256) {
+        unchecked {
+            // At most 128 weights of 32 bits.
+            return (flow | 1 << (128 + index)) + weight;
+        }
     }
 
     function failedProposals(uint256 flow) internal pure returns (uint256) {
@@ -90,6 +95,6 @@ library RoundState {
     function fromClock(Clock memory clock, uint256 state, uint256 flow, uint256 failed) internal pure returns (uint256 newState, uint256 newFlow) {
         newState = enter(state, clock.phase, clock.mark) & ~uint256(0xff0000) | uint256(clock.attempt) << 16;
         newFlow = flow >> 96 << 96 | uint256(clock.position) << 88 | uint256(clock.excluded) << 72
-            | uint256(clock.failedDuties) << 56 | failed << 48;
+            | uint256(clock.failedDuties) << 56 | failed << 48 | uint48(flow);
     }
 }

@@ -105,6 +105,13 @@ library WireItems {
         }
     }
 
+    /// @return weight of the buffer's reveal
+    function weightOf(uint256 buffer) internal pure returns (uint256 weight) {
+        assembly ("memory-safe") {
+            weight := mload(add(buffer, 96))
+        }
+    }
+
     /// @notice Emits UpdateRevealed for the buffer's reveal.
     function emitRevealed(uint256 buffer, uint64 studyId, uint256 round, address key, bool dag) internal {
         bytes32 topic = ICollegium.UpdateRevealed.selector;
