@@ -32,7 +32,7 @@ def to_wei(amount: str) -> int:
         value = Decimal(amount) * 10**18
     except InvalidOperation:
         value = Decimal(-1)
-    if value < 0 or value != value.to_integral_value():
+    if not value.is_finite() or value < 0 or value != value.to_integral_value():
         raise UsageError(f"{amount} is no amount.", hint="Write a number with at most 18 decimals, such as 2.5.")
     return int(value)
 
