@@ -1,0 +1,1 @@
+"""What several test suites and the benchmarks share."""
