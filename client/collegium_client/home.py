@@ -20,6 +20,7 @@ from .task import Approvals
 
 if TYPE_CHECKING:
     from collegium.chain import Chain, Indexer, Journal, Outbox, Signer
+    from collegium.inputs import BlobSource
     from collegium.records import Format
     from collegium.storage import BlobFolder, MultiStore, Store
 
@@ -136,11 +137,11 @@ class Home:
 
         return Outbox(self.state / f"outbox-{chain.signer.address.lower()[2:10]}.sqlite", chain)
 
-    def journal(self) -> Journal:
-        """The journal against double signing."""
+    def journal(self, chain: Chain) -> Journal:
+        """The journal through which the chain's signer signs everything of a round."""
         from collegium.chain import Journal
 
-        return Journal(self.state / "journal.sqlite")
+        return Journal(self.state / "journal.sqlite", chain.domain(), chain.signer)
 
     # -- blobs ------------------------------------------------------------------------------------------------
 
@@ -164,8 +165,8 @@ class Home:
         uris = dict.fromkeys([*self.settings.get("stores", "own"), *self.settings.push_stores])
         return [open_store(str(uri), signer, study_id, chain_id=chain_id) for uri in uris]
 
-    def blobs(self, format: Format, chain_id: int = 0) -> object:
-        """A `BlobSource` for a study."""
+    def blobs(self, format: Format, chain_id: int = 0) -> BlobSource:
+        """Where the blobs of a study come from."""
         from collegium.inputs import BlobSource
 
         threads = self.settings.get("node", "threads")

@@ -1,0 +1,465 @@
+"""A hospital's node: the story of an update, from the opening of a round to its record.
+
+open → train → encode → store → commit → reveal → certify → recompute → endorse → final. Raw data never leaves
+`train`; bytes and salts leave only in `reveal`, when the commit phase is over. Every step may be killed and
+repeated: what was promised is on disk before it is said.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from collegium.chain import Chain, Indexer, Journal, Outbox, RoundView, Signer, StudyView, intents
+from collegium.chain.following import ChainTime, StudyFollower
+from collegium.commitment import derive_salt
+from collegium.crashpoints import crashpoint, register
+from collegium.encoding import BlobKind, FormatTable, compute_delta, encode_update, export_model, pack_blob
+from collegium.errors import (
+    BlobNotFoundError,
+    ChainUnreachableError,
+    CollegiumError,
+    DoubleSignError,
+    RevertedError,
+    VerificationError,
+)
+from collegium.files import write_atomically
+from collegium.inputs import BlobSource
+from collegium.messages import pack_attestations, pack_commits, pack_endorsements, pack_reveals
+from collegium.records import (
+    ZERO32,
+    ZERO_ADDRESS,
+    Attestation,
+    Endorsement,
+    ExtFields,
+    Phase,
+    bits,
+)
+from collegium.storage import BlobFolder, parse_cid
+from collegium.tree import root_of
+from collegium.verification import check_update
+
+from .checking import RoundChecker
+from .couriers import Couriers, Errand
+from .delivery import Delivery, Pusher, Window
+from .errors import TaskFailed
+from .progress import PreparedUpdate, compute_weight
+from .sandbox import Sandbox
+from .settings import NodeSettings
+
+__all__ = ["Node", "NodeParts"]
+
+register(
+    "client.trained",
+    "client.buffers_kept",
+    "client.blob_stored",
+    "client.update_signed",
+    "client.attested",
+    "client.endorsed",
+    "client.model_kept",
+)
+
+Report = Callable[..., None]
+"""Takes an event's name and its fields; for logs and people."""
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """What a node is built from. salt_secret: made when joining. table: the study's format table."""
+
+    chain: Chain
+    indexer: Indexer
+    outbox: Outbox
+    journal: Journal
+    signer: Signer
+    folder: BlobFolder
+    source: BlobSource
+    pusher: Pusher
+    couriers: Couriers
+    sandbox: Sandbox
+    state: Path
+    models: Path
+    table: FormatTable
+    salt_secret: bytes
+    settings: NodeSettings
+    report: Report
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass
+class _Work:
+    """What this process did in one round so far; rebuilt from disk and chain after a restart."""
+
+    update: PreparedUpdate | None = None
+    gave_up: bool = False
+    errands: dict[str, Errand] = field(default_factory=dict)
+    attested: int = 0
+    good: int = 0
+    told: set[str] = field(default_factory=set)
+    final_since: float | None = None
+
+
+class Node:
+    """Takes part in the rounds of one study with one node key."""
+
+    def __init__(self, parts: NodeParts, study_id: int) -> None:
+        self._parts, self._study_id = parts, study_id
+        self._settings, self._report = parts.settings, parts.report
+        self._time = ChainTime()
+        self._follower = StudyFollower(parts.indexer, study_id, self._time)
+        self._work: tuple[int, _Work] = (-1, _Work())
+        self._checker: RoundChecker | None = None
+        self._delivery = Delivery(parts.couriers, parts.outbox, parts.settings.carry_after, parts.report)
+        self._finished: int | None = None
+        self._unreachable = False
+
+    def run(self, *, until: int | None = None) -> int:
+        """Follow rounds until the study has `until` final ones (None: for ever); return how many it has."""
+        self._parts.outbox.resume()
+        try:
+            while True:
+                view = self.look()
+                if view is not None:
+                    if until is not None and len(view.final_rounds) >= until and self._has_finished(view):
+                        return len(view.final_rounds)
+                    self.step(view)
+                time.sleep(self._settings.poll_interval)
+        finally:
+            self._parts.pusher.close()
+
+    def look(self) -> StudyView | None:
+        """Read the chain; None while its node does not answer."""
+        try:
+            view = self._follower.refresh()
+        except ChainUnreachableError as error:
+            if not self._unreachable:
+                self._report("chain_unreachable", reason=error.message)
+            self._unreachable = True
+            return None
+        if self._unreachable:
+            self._report("chain_reachable")
+        self._unreachable = False
+        return view
+
+    def step(self, view: StudyView) -> None:
+        """Do what the current phase asks of this node; errors of one step never end the node."""
+        if self._checker is None:
+            self._checker = RoundChecker(self._parts.source, view)
+        self.keep_model(view)
+        round = view.current
+        if round is None:
+            return
+        if self._work[0] != round.number:
+            self._work = (round.number, _Work())
+            self._report("round_opened", round=round.number, invited=bits(round.invited), model=round.model_cid)
+        if round.is_over:
+            return
+        try:
+            self.take_part(view, round)
+        except ChainUnreachableError as error:
+            self._report("chain_unreachable", reason=error.message)
+        except RevertedError as error:
+            # Somebody else was faster, or the phase has just ended; the next look tells.
+            self._report("not_accepted", round=round.number, reason=error.message)
+
+    def take_part(self, view: StudyView, round: RoundView) -> None:
+        """One look at one round, from its opening to its record."""
+        now = self._time.now()
+        clock = round.clock_at(now)
+        window = Window.of(round, clock, self._time)
+        index = self._seat(round)
+        if index is None:
+            self._tell_once("no_seat", round, key=self._parts.signer.address)
+            return
+        match clock.phase:
+            case Phase.COMMIT:
+                self.commit(view, round, window, index)
+            case Phase.REVEAL:
+                self.reveal(round, window, index)
+            case Phase.CERTIFY:
+                self.certify(round, window, index)
+            case Phase.PROPOSE:
+                self.compute_ahead(round)
+            case Phase.CHALLENGE:
+                self.endorse(view, round, window, index)
+            case Phase.FINAL:
+                self.finalize(round)
+
+    # -- commit -----------------------------------------------------------------------------------------------
+
+    def commit(self, view: StudyView, round: RoundView, window: Window, index: int) -> None:
+        """Train on local data and commit to the result."""
+        work = self._work[1]
+        if index in round.commits or not round.invited >> index & 1 or work.gave_up:
+            return
+        if work.update is None:
+            work.update = self._find_update(round)
+        if work.update is None:
+            try:
+                work.update = self.prepare(view, round, index)
+            except (TaskFailed, VerificationError, BlobNotFoundError) as error:
+                # Unreachable bytes may come back; a failed task will fail again.
+                work.gave_up = not error.retryable
+                self._tell_once("training_failed", round, code=error.code, reason=error.message, hint=error.hint)
+                return
+            if self._time.now() >= window.deadline:
+                work.gave_up = True
+                self._report("too_late", round=round.number, step="commit", hint="Train less, or ask for longer windows.")
+                return
+        if "updates" not in work.errands:
+            try:
+                signed = self._parts.journal.sign_update(work.update.update, work.update.reveal)
+            except DoubleSignError as error:
+                work.gave_up = True
+                self._report("skipped", round=round.number, reason=error.message)
+                return
+            crashpoint("client.update_signed")
+            intent = intents.commit_updates(self._study_id, round.number, [signed])
+            work.errands["updates"] = self._errand("updates", round, pack_commits([signed]), intent)
+        self._delivery.deliver(work.errands["updates"], window)
+
+    def prepare(self, view: StudyView, round: RoundView, index: int) -> PreparedUpdate:
+        """Train from the round's base model, encode the difference and store it at home."""
+        parts = self._parts
+        base = parts.source.model(parse_cid(round.model_cid), root=round.model_root)
+        state = export_model(base.elements, parts.table)
+        buffers = parts.state / f"buffers-{self._study_id}.safetensors"
+        started = time.monotonic()
+        trained = parts.sandbox.train(
+            state,
+            seed=self._settings.seed,
+            round=round.number,
+            buffers=buffers.read_bytes() if buffers.exists() else b"",
+            progress=parts.progress,
+        )
+        crashpoint("client.trained")
+        if trained.buffers:
+            write_atomically(buffers, trained.buffers, mode=0o600)
+            crashpoint("client.buffers_kept")
+        delta = compute_delta(trained.state, state)
+        elements = encode_update(delta, parts.table, clip_norm=self._settings.clip_norm or None)
+        salt = derive_salt(parts.salt_secret, round.ctx)
+        blob = pack_blob(
+            BlobKind.UPDATE, elements, format_id=parts.table.format_id, ctx=round.ctx, index=index, salt=salt
+        )
+        cid = parts.folder.put(blob)
+        crashpoint("client.blob_stored")
+        update = PreparedUpdate.make(
+            study_id=self._study_id,
+            round=round.number,
+            ctx=round.ctx,
+            index=index,
+            root=root_of(elements, threads=self._settings.threads),
+            cid=cid,
+            salt=salt,
+            weight=compute_weight(trained.num_examples, view.plan.max_weight),
+            ext_fields=ExtFields(0, round.number, int(trained.report["steps"]), ZERO32),
+        )
+        self._report("trained", round=round.number, seconds=time.monotonic() - started, training=trained.report)
+        return update
+
+    def _find_update(self, round: RoundView) -> PreparedUpdate | None:
+        return PreparedUpdate.find(self._parts.journal, self._study_id, round.number, round.ctx)
+
+    # -- reveal -----------------------------------------------------------------------------------------------
+
+    def reveal(self, round: RoundView, window: Window, index: int) -> None:
+        """Open the commitment. Only now do the bytes and the salt leave the hospital."""
+        work = self._work[1]
+        if index not in round.commits or index in round.reveals:
+            self._push(round, index)
+            return
+        if work.update is None:
+            work.update = self._find_update(round)
+        if work.update is None or work.update.update.commitment != round.commits[index].commitment:
+            self._tell_once("cannot_reveal", round, hint="The committed update is not in this home's state folder.")
+            return
+        # Stores first: a reveal whose bytes nobody serves cannot be certified. But a silent store is no reason to pay.
+        if not self._push(round, index) and not window.is_past(0.25):
+            return
+        if "reveals" not in work.errands:
+            reveal = work.update.reveal
+            intent = intents.reveal_updates(self._study_id, round.number, [reveal])
+            work.errands["reveals"] = self._errand("reveals", round, pack_reveals([reveal]), intent)
+        self._delivery.deliver(work.errands["reveals"], window)
+
+    def _push(self, round: RoundView, index: int) -> bool:
+        """Bring the own blob to every store; true when one has it, or there is nothing to bring."""
+        work = self._work[1]
+        if index not in round.commits:
+            return True
+        if work.update is None:
+            work.update = self._find_update(round)
+        if work.update is None:
+            return True
+        return self._parts.pusher.push(work.update.cid(self._parts.source.format), wait=self._settings.poll_interval)
+
+    # -- certify ----------------------------------------------------------------------------------------------
+
+    def certify(self, round: RoundView, window: Window, index: int) -> None:
+        """Fetch every revealed update, check it against the chain, and attest those that are in range."""
+        work = self._work[1]
+        self._push(round, index)
+        for seat in bits(round.revealed & ~work.good):
+            if self._is_good(round, seat):
+                work.good |= 1 << seat
+        complete = work.good == round.revealed
+        if work.good & ~work.attested and (complete or window.is_past(self._settings.attest_after)):
+            attestation = Attestation(
+                self._study_id, round.number, round.ctx, index, work.good, round.set_hash(round.revealed)
+            )
+            signed = self._parts.journal.sign_attestation(attestation)
+            work.attested = work.good
+            work.errands["attestations"] = self._errand("attestations", round, pack_attestations([signed]), None)
+            crashpoint("client.attested")
+            self._report("attested", round=round.number, seats=bits(work.good))
+        errand = work.errands.get("attestations")
+        if errand is None:
+            return
+        self._delivery.deliver(errand, window)
+        if not errand.carried and self._delivery.is_carry_time(errand, window) and work.attested & ~round.certified:
+            self._carry_certificates(errand, round)
+
+    def _is_good(self, round: RoundView, seat: int) -> bool:
+        assert self._checker is not None
+        try:
+            blob = self._checker.fetch_update(round, seat)
+        except BlobNotFoundError:
+            return False
+        except CollegiumError as error:
+            self._tell_once(f"bad_update:{seat}", round, seat=seat, code=error.code, reason=error.message)
+            return False
+        finding = check_update(blob.elements, self._parts.source.format)
+        if finding is not None:
+            self._tell_once(f"bad_update:{seat}", round, seat=seat, code="out_of_range", reason=str(finding))
+            return False
+        return True
+
+    def _carry_certificates(self, errand: Errand, round: RoundView) -> None:
+        """One attestation alone certifies nothing: carry it with those that coordinators share."""
+        others = {item[0]: item for item in self._parts.couriers.attestations(self._study_id, round.number)}
+        items = {**others, errand.item[0]: errand.item}
+        if len(items) < round.quorum:
+            self._tell_once("not_certified", round, have=len(items), needed=round.quorum)
+            return
+        errand.carried = True
+        packed = b"".join(items[index] for index in sorted(items))
+        self._parts.outbox.submit(intents.certify(self._study_id, round.number, packed))
+        self._report("carried", round=round.number, topic=errand.topic)
+
+    # -- recompute and endorse --------------------------------------------------------------------------------
+
+    def compute_ahead(self, round: RoundView) -> None:
+        """While the aggregator works, compute what it must propose."""
+        assert self._checker is not None
+        try:
+            self._checker.recompute(round, round.certified & round.revealed & round.committed)
+        except CollegiumError as error:
+            self._tell_once("cannot_recompute", round, code=error.code, reason=error.message)
+
+    def endorse(self, view: StudyView, round: RoundView, window: Window, index: int) -> None:
+        """Recompute every field of the proposal; endorse when all are right, else say so loudly."""
+        work, live = self._work[1], round.live
+        if live is None or live.endorsed >> index & 1:
+            return
+        name = f"endorsements:{live.hash.hex()}"
+        if name in work.errands:
+            self._delivery.deliver(work.errands[name], window)
+            return
+        if f"wrong:{live.hash.hex()}" in work.told:
+            return
+        assert self._checker is not None
+        try:
+            checked, wrong = self._checker.compare(round, live.proposal)
+        except CollegiumError as error:
+            self._tell_once("cannot_recompute", round, code=error.code, reason=error.message)
+            return
+        if wrong:
+            work.told.add(f"wrong:{live.hash.hex()}")
+            self._report("wrong_proposal", round=round.number, aggregator=live.proposal.aggregator, fields=wrong)
+            if self._settings.refute:
+                self._refute(view, round)
+            return
+        self._parts.folder.put(checked.mean_blob)
+        self._parts.folder.put(checked.model_blob)
+        endorsement = Endorsement(self._study_id, round.number, round.ctx, index, live.hash)
+        signed = self._parts.journal.sign_endorsement(endorsement, live.proposal.attempt)
+        intent = intents.endorse(self._study_id, round.number, [signed])
+        errand = self._errand("endorsements", round, pack_endorsements([signed]), intent, live.hash)
+        work.errands[name] = errand
+        crashpoint("client.endorsed")
+        self._report("endorsed", round=round.number, proposal=live.hash)
+        self._delivery.deliver(errand, window)
+
+    def _refute(self, view: StudyView, round: RoundView) -> None:
+        from .watching import Watcher, WatcherParts
+
+        parts = self._parts
+        watcher = WatcherParts(
+            parts.chain, parts.indexer, parts.outbox, parts.source, parts.state / "refutations", self._report
+        )
+        Watcher(watcher, self._study_id).watch_proposal(view, round)
+
+    # -- final ------------------------------------------------------------------------------------------------
+
+    def finalize(self, round: RoundView) -> None:
+        """Time has made the proposal final; write it down when nobody else does."""
+        work, live = self._work[1], round.live
+        if work.final_since is None:
+            work.final_since = time.monotonic()
+        if live is not None and time.monotonic() - work.final_since > self._settings.finalize_after:
+            self._parts.outbox.submit(intents.finalize(self._study_id, round.number, live.proposal))
+            self._report("carried", round=round.number, topic="finalize")
+
+    def keep_model(self, view: StudyView) -> None:
+        """After finality: verify the new model, keep it, and evaluate it on local data. Metrics stay here."""
+        root, cid, number = view.model
+        if number == self._finished or number == 0:
+            return
+        round = view.round(number)
+        assert round is not None
+        self._report("round_final", round=number, record=round.record, model=cid, disputed=round.disputed is not None)
+        try:
+            model = self._parts.source.model(parse_cid(cid), root=root, ctx=round.ctx)
+        except CollegiumError as error:
+            self._report("model_unavailable", round=number, code=error.code, reason=error.message)
+            self._finished = number
+            return
+        state = export_model(model.elements, self._parts.table)
+        from safetensors.numpy import save
+
+        self._parts.models.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._parts.models / f"study-{self._study_id}.safetensors", save(state))
+        crashpoint("client.model_kept")
+        self._finished = number
+        buffers = self._parts.state / f"buffers-{self._study_id}.safetensors"
+        try:
+            kept = buffers.read_bytes() if buffers.exists() else b""
+            metrics = self._parts.sandbox.evaluate(state, buffers=kept)
+        except TaskFailed as error:
+            self._report("evaluation_failed", round=number, reason=error.message)
+            return
+        self._report("evaluated", round=number, metrics=metrics)
+
+    def _has_finished(self, view: StudyView) -> bool:
+        self.keep_model(view)
+        return self._finished == view.model[2]
+
+    # -- small things -----------------------------------------------------------------------------------------
+
+    def _seat(self, round: RoundView) -> int | None:
+        address = self._parts.signer.address
+        keys = round.snapshot.node_keys
+        return keys.index(address) if address != ZERO_ADDRESS and address in keys else None
+
+    def _errand(self, topic: str, round: RoundView, item: bytes, intent: Any, proposal: bytes = b"") -> Errand:
+        return Errand(topic, self._study_id, round.number, item, intent, proposal)
+
+    def _tell_once(self, name: str, round: RoundView, **fields: Any) -> None:
+        work = self._work[1]
+        if name not in work.told:
+            work.told.add(name)
+            self._report(name.partition(":")[0], round=round.number, **fields)
