@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from collegium.errors import PreconditionError
-
 from collegium_client.home import Home
 
 from .framework import App, Shown, command

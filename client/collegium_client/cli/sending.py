@@ -1,71 +1,90 @@
-"""Sending transactions from a command: shown first, checked by a call, confirmed, then sent once."""
+"""Sending a transaction from the command line: show it, try it, ask, send it, tell what it cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
-from collegium.errors import UsageError
+from collegium.chain import Chain, Intent, Outbox, Receipt
+from collegium.chain.abi import interface, to_jsonable
 
 from .framework import App
 
-if TYPE_CHECKING:
-    from collegium.chain import Chain, Intent, Receipt
-
-    from collegium_client.home import Home
-
-__all__ = ["parse_tokens", "send", "tokens"]
-
-DECIMALS = 18
+__all__ = ["Sent", "send"]
 
 
-def tokens(amount: int) -> str:
-    """Token wei as a decimal number of tokens."""
-    text = f"{Decimal(amount).scaleb(-DECIMALS):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+@dataclass(frozen=True)
+class Sent:
+    """Receipts in order; empty after a dry run."""
+
+    receipts: tuple[Receipt, ...]
+    preview: tuple[dict[str, Any], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the envelope."""
+        return {
+            "sent": bool(self.receipts),
+            "transactions": [
+                {
+                    "hash": receipt.transaction,
+                    "block": receipt.block,
+                    "gas_used": receipt.gas_used,
+                    "fee_wei": str(receipt.gas_used * receipt.gas_price),
+                }
+                for receipt in self.receipts
+            ],
+            "preview": list(self.preview),
+        }
 
 
-def parse_tokens(text: str) -> int:
-    """A decimal number of tokens as token wei. Raises UsageError."""
-    try:
-        amount = Decimal(text).scaleb(DECIMALS)
-    except InvalidOperation:
-        raise UsageError(f"{text!r} is not a number of tokens.", hint="Write it as 1500 or 0.25.") from None
-    if not amount.is_finite() or amount <= 0 or amount != amount.to_integral_value():
-        raise UsageError(
-            f"{text} tokens cannot be sent.", hint=f"Use a positive number with at most {DECIMALS} decimals."
-        )
-    return int(amount)
+def send(app: App, chain: Chain, outbox: Outbox, intents: Sequence[Intent], *, question: str, typed: str = "") -> Sent:
+    """Show and confirm, then send one after the other. With `--dry-run` nothing is sent.
 
-
-def send(
-    app: App, home: Home, chain: Chain, intents: Sequence[Intent], *, question: str, typed: str = ""
-) -> list[Receipt]:
-    """Show, confirm and send in order; an empty list after `--dry-run`.
-
-    question: what a person agrees to. typed: what must be typed to agree, for what cannot be undone.
-    Raises what the contracts refuse, in plain words; nothing was sent then.
+    The first call is simulated before anybody is asked, so a refusal costs nothing. Raises what sending raises.
     """
-    for intent in intents:
-        arguments = ", ".join(_short(argument) for argument in intent.args)
-        app.say(f"{intent.to}.{intent.function or 'transfer'}({arguments})")
-    app.say(f"  from {chain.signer.address} on chain {chain.chain_id} ({home.settings.get('network', 'rpc_url')})")
+    previews = tuple(_preview(chain, intent) for intent in intents)
+    for preview in previews:
+        app.say(f"  {preview['contract']}.{preview['function']}  to {preview['to']}")
+        for name, value in preview["arguments"].items():
+            app.say(f"      {name}: {_shorten(value)}")
+    head = chain.rpc.header("latest")
+    base = head.base_fee if head is not None and head.base_fee is not None else 0
+    app.say(f"  from {chain.signer.address} on chain {chain.chain_id}, base fee {base / 1e9:.3f} gwei")
+    _simulate(chain, intents[0])
     if app.dry_run:
-        app.say("Nothing was sent: --dry-run.")
-        return []
+        app.say("  dry run: nothing was sent")
+        return Sent((), previews)
     app.ask(question, typed=typed)
     receipts = []
-    with home.outbox(chain) as outbox:
-        for intent in intents:
-            receipt = outbox.submit(intent)
-            app.say(f"  {intent.function}: {receipt.gas_used:,} gas, transaction {receipt.transaction}")
-            receipts.append(receipt)
-    return receipts
+    for intent in intents:
+        receipt = outbox.submit(intent)
+        app.say(f"  mined in block {receipt.block}: {receipt.transaction} ({receipt.gas_used} gas)")
+        receipts.append(receipt)
+    return Sent(tuple(receipts), previews)
 
 
-def _short(value: object) -> str:
-    if isinstance(value, bytes | bytearray):
-        text = bytes(value).hex()
-        return f"0x{text[:8]}…({len(value)} bytes)" if len(text) > 16 else f"0x{text}"
-    return str(value)
+def _simulate(chain: Chain, intent: Intent) -> None:
+    if intent.function:
+        data = interface(intent.to).function(intent.function).encode(intent.args)
+        call = {"from": chain.signer.address, "to": chain.address_of(intent.to), "data": "0x" + data.hex()}
+        chain.eth_call(call, "pending")
+
+
+def _preview(chain: Chain, intent: Intent) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if intent.function:
+        function = interface(intent.to).function(intent.function)
+        arguments = to_jsonable(function.decode_input(function.encode(intent.args)))
+    return {
+        "contract": intent.to,
+        "function": intent.function or "transfer",
+        "to": chain.address_of(intent.to),
+        "arguments": arguments,
+        "value_wei": str(intent.value),
+    }
+
+
+def _shorten(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
