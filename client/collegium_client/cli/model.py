@@ -43,8 +43,8 @@ def model_pull(app: App, study: int, number: int | None, out: Path | None) -> Sh
     tensors = export_model(blob.elements, plan.table)
     # One metadata key: with several, safetensors orders them differently from run to run.
     about = json.dumps(
-        {"chain_id": chain.chain_id, "cid": wanted["cid"], "record": wanted["record"], "root": "0x" + wanted["root"].hex(),
-         "round": wanted["round"], "study": study},
+        {"chain_id": chain.chain_id, "cid": wanted["cid"], "record": wanted["record"],
+         "root": "0x" + wanted["root"].hex(), "round": wanted["round"], "study": study},
         sort_keys=True, separators=(",", ":"),
     )  # fmt: skip
     target = out or home.folder / "models" / f"study-{study}-round-{wanted['round']}.safetensors"
@@ -62,26 +62,39 @@ def model_pull(app: App, study: int, number: int | None, out: Path | None) -> Sh
 @click.option("--round", "number", type=int, default=None, help="The round it must be of; default: what the file says.")
 def model_verify(app: App, study: int, file: Path, number: int | None) -> Shown:
     """Check a model FILE (safetensors or blob) against the chain; exit 4 when it differs."""
+    from collegium.encoding import BlobKind, export_model, parse_blob
+    from collegium.storage import parse_cid
     from collegium.tree import root_of
+
     from collegium_client.session import open_study, read_plan
 
     home = Home(app.home).require()
     chain = home.chain()
     view = open_study(home, chain, study)
-    plan = read_plan(home.blobs(view.format, chain.chain_id), view)
-    elements, claimed = _read(file, plan)
-    wanted = _find(view, number if number is not None else claimed)
-    root = root_of(elements)
-    if root != wanted["root"]:
+    source = home.blobs(view.format, chain.chain_id)
+    plan = read_plan(source, view)
+    data = file.read_bytes()
+    if data[:8] == b"CLGMBLOB":
+        wanted = _find(view, number)
+        blob = parse_blob(data, kind=BlobKind.MODEL, format_id=plan.table.format_id)
+        is_same = root_of(blob.payload) == wanted["root"]
+    else:
+        tensors, claimed = _read_tensors(file)
+        wanted = _find(view, number if number is not None else claimed)
+        # Floats round the chain's integers, so the genuine model is exported and compared, not encoded back.
+        genuine = export_model(source.model(parse_cid(wanted["cid"]), root=wanted["root"]).elements, plan.table)
+        is_same = set(tensors) == set(genuine) and all(
+            tensors[name].dtype == genuine[name].dtype and tensors[name].tobytes() == genuine[name].tobytes()
+            for name in genuine
+        )
+    if not is_same:
         raise RootMismatchError(
-            f"{file} is not the model of round {wanted['round']}: its root is 0x{root.hex()[:16]}…,"
-            f" the chain has 0x{wanted['root'].hex()[:16]}….",
+            f"{file} is not the model of round {wanted['round']} of study {study}.",
             hint=f"Fetch the genuine one: `collegium model pull {study} --round {wanted['round']}`.",
             expected=wanted["root"],
-            actual=root,
         )
-    data = {**wanted, "study": study, "file": str(file), "verified": True}
-    return Shown(data, f"{file} is the model of round {wanted['round']} of study {study}, bit for bit.")
+    shown = {**wanted, "study": study, "file": str(file), "verified": True}
+    return Shown(shown, f"{file} is the model of round {wanted['round']} of study {study}, bit for bit.")
 
 
 def _find(view: Any, number: int | None) -> dict[str, Any]:
@@ -106,17 +119,12 @@ def _find(view: Any, number: int | None) -> dict[str, Any]:
     }
 
 
-def _read(file: Path, plan: Any) -> tuple[Any, int | None]:
-    """Elements of a file, and the round that it claims."""
+def _read_tensors(file: Path) -> tuple[dict[str, Any], int | None]:
+    """Tensors of a safetensors file, and the round that it claims."""
     import json
 
     from safetensors import SafetensorError, safe_open
 
-    from collegium.encoding import BlobKind, encode_model, parse_blob
-
-    data = file.read_bytes()
-    if data[:8] == b"CLGMBLOB":
-        return parse_blob(data, kind=BlobKind.MODEL, format_id=plan.table.format_id).elements, None
     try:
         with safe_open(file, framework="np") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -125,4 +133,4 @@ def _read(file: Path, plan: Any) -> tuple[Any, int | None]:
         raise VerificationError(
             f"{file} is neither a safetensors file nor a model blob: {error}.", hint="Fetch it again."
         ) from error
-    return encode_model(tensors, plan.table), about.get("round")
+    return tensors, about.get("round")
