@@ -6,9 +6,12 @@ subtree of its height. An opening is a chunk and its siblings from the leaf up.
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import subprocess
+import sys
+import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -16,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collegium import tree_worker
 from collegium.errors import OpeningError
 from collegium.records import CHUNK_BYTES
+from collegium.tree_worker import hash_level
 
 __all__ = [
     "MAX_DEPTH",
@@ -35,8 +40,9 @@ __all__ = [
 ]
 
 MAX_DEPTH = 32
-#: leaves hashed at a time; bounds the memory beyond payload and tree
-_BATCH = 1 << 12
+_BATCH = tree_worker.BATCH
+#: batches that are worth a worker process: 16 MiB
+_WORTH = 16
 
 Buffer = bytes | bytearray | memoryview | NDArray[Any]
 
@@ -115,42 +121,102 @@ def _bytes_of(payload: Buffer) -> memoryview:
     return view
 
 
-def _hash_chunks(view: memoryview) -> bytes:
-    """Leaf hashes of whole chunks, concatenated."""
+def _hash_chunks(view: memoryview) -> list[bytes]:
+    """Leaf hashes of whole chunks. One unpacking of tagged chunks is the cheapest way through the interpreter."""
     leaves = len(view) // CHUNK_BYTES
     tagged = np.empty((leaves, CHUNK_BYTES + 1), dtype=np.uint8)
     tagged[:, 0] = 0
     tagged[:, 1:] = np.frombuffer(view, dtype=np.uint8).reshape(leaves, CHUNK_BYTES)
-    return b"".join([sha256(chunk).digest() for (chunk,) in struct.iter_unpack("257s", tagged.data)])
+    return [found.digest() for found in map(sha256, struct.unpack("257s" * leaves, tagged.data))]
 
 
 def _hash_pairs(level: bytes, height: int) -> bytes:
     """The next level up, completed with the zero subtree of ``height`` when a right sibling is missing."""
     if len(level) % 64:
         level += ZERO[height]
-    return b"".join([sha256(b"\1" + pair).digest() for (pair,) in struct.iter_unpack("64s", level)])
+    return b"".join(hash_level([level[at : at + 32] for at in range(0, len(level), 32)]))
 
 
 def _subtree(view: memoryview) -> list[bytes]:
     """Levels of one batch of chunks, leaves first, up to the height of a full batch or of the whole tree."""
-    levels = [_hash_chunks(view)]
-    while len(levels[-1]) > 32:
-        levels.append(_hash_pairs(levels[-1], len(levels) - 1))
+    level = _hash_chunks(view)
+    levels = [b"".join(level)]
+    while len(level) > 1:
+        if len(level) % 2:
+            level.append(ZERO[len(levels) - 1])
+        level = hash_level(level)
+        levels.append(b"".join(level))
     return levels
 
 
-def _batches(view: memoryview) -> list[memoryview]:
+def _subtrees(view: memoryview) -> Iterator[list[bytes]]:
     step = _BATCH * CHUNK_BYTES
-    return [view[at : at + step] for at in range(0, len(view), step)]
+    for at in range(0, len(view), step):
+        yield _subtree(view[at : at + step])
 
 
 def _map_batches(view: memoryview, threads: int) -> Iterator[list[bytes]]:
-    batches = _batches(view)
-    if threads <= 1 or len(batches) == 1:
-        yield from map(_subtree, batches)
-        return
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        yield from pool.map(_subtree, batches)
+    """Subtrees in order. With more threads than one, large payloads are shared with worker processes."""
+    batches = len(view) // (_BATCH * CHUNK_BYTES)
+    helpers = min(threads - 1, batches // _WORTH)
+    # A worker starts later and is fed through a pipe, so it gets a little less.
+    share = int(batches / (helpers + 1) * 0.9) * _BATCH * CHUNK_BYTES
+    workers = [_Worker(view[n * share : (n + 1) * share]) for n in range(helpers)]
+    try:
+        own = list(_subtrees(view[helpers * share :])) if workers else _subtrees(view)
+        for worker in workers:
+            yield from worker.collect()
+        yield from own
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+class _Worker:
+    """A process that hashes whole batches; when it cannot, the same is done here."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", tree_worker.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError:
+            return
+        threading.Thread(target=self._feed, args=(self._process,), daemon=True).start()
+
+    def _feed(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        # A worker that died gives too short an answer, which is noticed there.
+        with contextlib.suppress(OSError), process.stdin as pipe:
+            pipe.write(self._view)
+
+    def collect(self) -> Iterator[list[bytes]]:
+        answer = b""
+        if self._process is not None and self._process.stdout is not None:
+            with contextlib.suppress(OSError):
+                answer = self._process.stdout.read()
+        size = 32 * (2 * _BATCH - 1)
+        if len(answer) * _BATCH * CHUNK_BYTES != len(self._view) * size:
+            yield from _subtrees(self._view)
+            return
+        for at in range(0, len(answer), size):
+            levels, width = [], 32 * _BATCH
+            while width >= 32:
+                levels.append(answer[at : at + width])
+                at, width = at + width, width // 2
+            yield levels
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
 
 
 def leaves_of(payload: Buffer) -> int:

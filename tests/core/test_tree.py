@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import numpy as np
 import pytest
@@ -42,11 +43,21 @@ class TestRoot:
             built = ChunkTree.build(payload, threads=threads)
             assert (built.root, built.leaves, built.depth) == (right, leaves, (leaves - 1).bit_length())
 
-    @pytest.mark.parametrize("leaves", [4095, 4096, 4097, 8193])
-    def test_large_trees_have_one_root_with_one_and_two_threads(self, leaves: int) -> None:
+    @pytest.mark.parametrize("leaves", [4095, 4096, 4097, 8193, 12289])
+    def test_large_trees_have_one_root_with_one_and_two_threads(
+        self, leaves: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tree, "_WORTH", 1)
         payload = payload_of(leaves)
         assert tree.root_of(payload) == tree.root_of(payload, threads=2)
         assert ChunkTree.build(payload, threads=2).root == reference.root(reference.chunks_of(payload))
+
+    def test_worker_that_cannot_run_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tree, "_WORTH", 1)
+        payload = payload_of(8193)
+        for executable in ("/nonexistent/python", "/bin/false"):
+            monkeypatch.setattr(sys, "executable", executable)
+            assert tree.root_of(payload, threads=2) == tree.root_of(payload)
 
     def test_array_of_elements_hashes_as_little_endian_bytes(self) -> None:
         elements = np.arange(128, dtype=np.int32)
