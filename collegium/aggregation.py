@@ -91,7 +91,9 @@ def weighted_mean(
     elif out.shape != (size,) or out.dtype != np.dtype("<i4"):
         raise ShapeError(f"The result needs {size} int32 elements.")
     out[used:] = 0
-    each_range(used, threads, functools.partial(_mean_range, updates, factors, bound, out))
+    # Slicing a plain view of a memory map is much cheaper than slicing the map.
+    plain = [np.asarray(update) for update in updates]
+    each_range(used, threads, functools.partial(_mean_range, plain, factors, bound, out))
     return out
 
 
