@@ -214,9 +214,10 @@ def _free_port() -> int:
 
 
 def _mnemonic() -> str:
-    from eth_account.hdaccount import Mnemonic
+    from eth_account.hdaccount.mnemonic import Mnemonic
+    from eth_account.types import Language
 
-    return str(Mnemonic("english").to_mnemonic(secrets.token_bytes(16)))
+    return str(Mnemonic(Language.ENGLISH).to_mnemonic(secrets.token_bytes(16)))
 
 
 def _die_with_parent() -> None:

@@ -37,74 +37,69 @@ CREATE TABLE IF NOT EXISTS signed (
 
 
 class Journal:
-    """The messages that keys signed, per chain, contract and key. Thread-safe; processes may share the file.
+    """The messages of one key towards one deployment. Thread-safe; keys and processes may share the file.
 
     The one way to a signature of a round is through here: `sign_update`, `sign_attestation`, `sign_endorsement`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, domain: Domain, signer: Signer) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._domain = domain
+        self._signer = signer
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
 
-    def sign_update(
-        self, update: Update, domain: Domain, signer: Signer, *, reveal: Reveal | None = None
-    ) -> Signed[Update]:
+    def sign_update(self, update: Update, reveal: Reveal | None = None) -> Signed[Update]:
         """Record an update with what will open it, then sign it. The same update may be signed again.
 
         Raises DoubleSignError: this seat signed a different update in this round.
         """
-        self._record(_owner(domain, signer.address), "update", update, str(update.index), reveal)
+        self._record("update", update, str(update.index), reveal)
         crashpoint("journal.update_written")
-        return _sign(update, domain, signer)
+        return self._sign(update)
 
-    def sign_attestation(self, attestation: Attestation, domain: Domain, signer: Signer) -> Signed[Attestation]:
+    def sign_attestation(self, attestation: Attestation) -> Signed[Attestation]:
         """Record and sign. A wider bitmap may follow, over the same set of revealed slots.
 
         Raises DoubleSignError: an earlier attestation of this round was over another set.
         """
-        owner = _owner(domain, signer.address)
         with self._lock:
-            for earlier in self._rows(owner, "attest", attestation.study_id, attestation.round):
+            for earlier in self._rows("attest", attestation.study_id, attestation.round):
                 if (earlier["ctx"], earlier["set_hash"]) != (_text(attestation.ctx), _text(attestation.set_hash)):
                     raise _conflict("attestation", attestation.study_id, attestation.round)
-            self._record(owner, "attest", attestation, f"{attestation.index}/{attestation.bitmap:x}")
+            self._record("attest", attestation, f"{attestation.index}/{attestation.bitmap:x}")
         crashpoint("journal.attestation_written")
-        return _sign(attestation, domain, signer)
+        return self._sign(attestation)
 
-    def sign_endorsement(
-        self, endorsement: Endorsement, domain: Domain, signer: Signer, *, attempt: int
-    ) -> Signed[Endorsement]:
+    def sign_endorsement(self, endorsement: Endorsement, attempt: int) -> Signed[Endorsement]:
         """Record and sign. One proposal per attempt: a later attempt may bring another one.
 
         Raises DoubleSignError.
         """
         slot = f"{endorsement.index}/{_text(endorsement.ctx)}/{attempt}"
-        self._record(_owner(domain, signer.address), "endorse", endorsement, slot)
+        self._record("endorse", endorsement, slot)
         crashpoint("journal.endorsement_written")
-        return _sign(endorsement, domain, signer)
+        return self._sign(endorsement)
 
-    def find_update(
-        self, domain: Domain, signer: str, study_id: int, round_number: int
-    ) -> tuple[Update, Reveal | None] | None:
-        """The update that the key (an address) recorded for a round, to carry it or open it after a restart."""
+    def find_update(self, study_id: int, round_number: int) -> tuple[Update, Reveal | None] | None:
+        """The update recorded for a round, to carry it or open it after a restart."""
         with self._lock:
             row = self._db.execute(
                 "SELECT message, reveal FROM signed WHERE chain=? AND contract=? AND signer=? AND kind='update'"
                 " AND study=? AND round=?",
-                (*_owner(domain, signer), study_id, round_number),
+                (*self._owner, study_id, round_number),
             ).fetchone()
         if row is None:
             return None
         reveal = json.loads(row[1]) if row[1] else None
         return Update(**json.loads(row[0])), None if reveal is None else _reveal(reveal)
 
-    def has_endorsed(self, domain: Domain, signer: str, study_id: int, round_number: int, proposal: bytes) -> bool:
-        """Whether the key (an address) endorsed the proposal."""
-        rows = self._rows(_owner(domain, signer), "endorse", study_id, round_number)
+    def has_endorsed(self, study_id: int, round_number: int, proposal: bytes) -> bool:
+        """Whether this key endorsed the proposal."""
+        rows = self._rows("endorse", study_id, round_number)
         return any(row["proposal"] == _text(proposal) for row in rows)
 
     def export(self) -> dict[str, Any]:
@@ -166,10 +161,17 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _record(
-        self, owner: tuple[int, str, str], kind: str, message: Any, slot: str, reveal: Reveal | None = None
-    ) -> None:
-        key = (*owner, kind, message.study_id, message.round, slot)
+    @property
+    def _owner(self) -> tuple[int, str, str]:
+        return self._domain.chain_id, self._domain.contract, self._signer.address
+
+    def _sign(self, message: Any) -> Signed[Any]:
+        signature = self._signer.sign_digest(digest(message, self._domain))
+        crashpoint("journal.signed")
+        return Signed(message, signature)
+
+    def _record(self, kind: str, message: Any, slot: str, reveal: Reveal | None = None) -> None:
+        key = (*self._owner, kind, message.study_id, message.round, slot)
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -205,25 +207,13 @@ class Journal:
             )
         return 0
 
-    def _rows(
-        self, owner: tuple[int, str, str], kind: str, study_id: int, round_number: int
-    ) -> list[dict[str, Any]]:
+    def _rows(self, kind: str, study_id: int, round_number: int) -> list[dict[str, Any]]:
         with self._lock:
             rows = self._db.execute(
                 "SELECT message FROM signed WHERE chain=? AND contract=? AND signer=? AND kind=? AND study=? AND round=?",
-                (*owner, kind, study_id, round_number),
+                (*self._owner, kind, study_id, round_number),
             ).fetchall()
         return [json.loads(row[0]) for row in rows]
-
-
-def _owner(domain: Domain, signer: str) -> tuple[int, str, str]:
-    return domain.chain_id, domain.contract, signer
-
-
-def _sign(message: Any, domain: Domain, signer: Signer) -> Signed[Any]:
-    signature = signer.sign_digest(digest(message, domain))
-    crashpoint("journal.signed")
-    return Signed(message, signature)
 
 
 def _conflict(kind: str, study_id: int, round_number: int) -> DoubleSignError:

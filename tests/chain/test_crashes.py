@@ -120,11 +120,11 @@ def test_killed_signer_finds_its_update_again(tmp_path: Path, point: str) -> Non
     act = (
         "import os; from pathlib import Path; from collegium.chain import Journal;"
         "from tests.chain.test_journal import *;"
-        "Journal(Path(os.environ['FOLDER']) / 'journal.db').sign_update(UPDATE, DOMAIN, SIGNER)"
+        "Journal(Path(os.environ['FOLDER']) / 'journal.db', DOMAIN, SIGNER).sign_update(UPDATE)"
     )
     _killed_child(point, act, tmp_path)
-    with Journal(tmp_path / "journal.db") as journal:
-        found = journal.find_update(DOMAIN, SIGNER.address, UPDATE.study_id, UPDATE.round)
+    with Journal(tmp_path / "journal.db", DOMAIN, SIGNER) as journal:
+        found = journal.find_update(UPDATE.study_id, UPDATE.round)
         assert found == (UPDATE, None)
 
 

@@ -23,86 +23,89 @@ FIELDS = st.sampled_from(["ctx", "commitment", "weight", "ext"])
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal.db")
+    return Journal(tmp_path / "journal.db", DOMAIN, SIGNER)
 
 
 class TestUpdates:
     def test_recorded_update_is_signed(self, journal: Journal) -> None:
-        signed = journal.sign_update(UPDATE, DOMAIN, SIGNER, reveal=REVEAL)
+        signed = journal.sign_update(UPDATE, REVEAL)
         verify_signed(signed, DOMAIN, SIGNER.address)
-        assert journal.find_update(DOMAIN, SIGNER.address, 1, 2) == (UPDATE, REVEAL)
+        assert journal.find_update(1, 2) == (UPDATE, REVEAL)
 
     def test_same_update_may_be_signed_again(self, journal: Journal) -> None:
-        assert journal.sign_update(UPDATE, DOMAIN, SIGNER) == journal.sign_update(UPDATE, DOMAIN, SIGNER, reveal=REVEAL)
-        assert journal.find_update(DOMAIN, SIGNER.address, 1, 2) == (UPDATE, REVEAL)
+        assert journal.sign_update(UPDATE) == journal.sign_update(UPDATE, REVEAL)
+        assert journal.find_update(1, 2) == (UPDATE, REVEAL)
 
     @given(field=FIELDS)
     def test_different_update_is_refused(self, field: str, tmp_path_factory: pytest.TempPathFactory) -> None:
         other = replace(UPDATE, **{field: 6 if field == "weight" else b"\xff" * 32})
-        with Journal(tmp_path_factory.mktemp("journal") / "journal.db") as journal:
-            journal.sign_update(UPDATE, DOMAIN, SIGNER)
+        with Journal(tmp_path_factory.mktemp("journal") / "journal.db", DOMAIN, SIGNER) as journal:
+            journal.sign_update(UPDATE)
             with pytest.raises(DoubleSignError):
-                journal.sign_update(other, DOMAIN, SIGNER)
-            assert journal.find_update(DOMAIN, SIGNER.address, 1, 2) == (UPDATE, None)
+                journal.sign_update(other)
+            assert journal.find_update(1, 2) == (UPDATE, None)
 
     def test_refusal_survives_a_restart(self, tmp_path: Path) -> None:
-        with Journal(tmp_path / "journal.db") as journal:
-            journal.sign_update(UPDATE, DOMAIN, SIGNER)
-        with Journal(tmp_path / "journal.db") as journal, pytest.raises(DoubleSignError):
-            journal.sign_update(replace(UPDATE, weight=6), DOMAIN, SIGNER)
+        with Journal(tmp_path / "journal.db", DOMAIN, SIGNER) as journal:
+            journal.sign_update(UPDATE)
+        with Journal(tmp_path / "journal.db", DOMAIN, SIGNER) as journal, pytest.raises(DoubleSignError):
+            journal.sign_update(replace(UPDATE, weight=6))
 
-    def test_other_round_chain_and_key_are_free(self, journal: Journal) -> None:
-        journal.sign_update(UPDATE, DOMAIN, SIGNER)
+    def test_other_round_chain_and_key_are_free(self, journal: Journal, tmp_path: Path) -> None:
+        journal.sign_update(UPDATE)
         other = replace(UPDATE, commitment=b"\xff" * 32)
-        journal.sign_update(replace(other, round=3), DOMAIN, SIGNER)
-        journal.sign_update(other, Domain(1, DOMAIN.contract), SIGNER)
-        journal.sign_update(other, DOMAIN, LocalSigner(bytes(31) + b"\x08"))
+        journal.sign_update(replace(other, round=3))
+        path = tmp_path / "journal.db"
+        Journal(path, Domain(1, DOMAIN.contract), SIGNER).sign_update(other)
+        Journal(path, DOMAIN, LocalSigner(bytes(31) + b"\x08")).sign_update(other)
+        with pytest.raises(DoubleSignError):
+            Journal(path, DOMAIN, SIGNER).sign_update(other)
 
 
 class TestAttestations:
     def test_wider_bitmap_may_follow(self, journal: Journal) -> None:
         attestation = Attestation(1, 2, b"\x01" * 32, 3, 0b01, b"\x02" * 32)
-        journal.sign_attestation(attestation, DOMAIN, SIGNER)
-        journal.sign_attestation(replace(attestation, bitmap=0b11), DOMAIN, SIGNER)
+        journal.sign_attestation(attestation)
+        journal.sign_attestation(replace(attestation, bitmap=0b11))
 
     def test_other_set_is_refused(self, journal: Journal) -> None:
         attestation = Attestation(1, 2, b"\x01" * 32, 3, 0b01, b"\x02" * 32)
-        journal.sign_attestation(attestation, DOMAIN, SIGNER)
+        journal.sign_attestation(attestation)
         with pytest.raises(DoubleSignError):
-            journal.sign_attestation(replace(attestation, set_hash=b"\xff" * 32), DOMAIN, SIGNER)
+            journal.sign_attestation(replace(attestation, set_hash=b"\xff" * 32))
 
 
 class TestEndorsements:
     def test_one_proposal_per_attempt(self, journal: Journal) -> None:
         endorsement = Endorsement(1, 2, b"\x01" * 32, 3, b"\x02" * 32)
         other = replace(endorsement, proposal=b"\xff" * 32)
-        journal.sign_endorsement(endorsement, DOMAIN, SIGNER, attempt=0)
-        journal.sign_endorsement(endorsement, DOMAIN, SIGNER, attempt=0)
+        journal.sign_endorsement(endorsement, attempt=0)
+        journal.sign_endorsement(endorsement, attempt=0)
         with pytest.raises(DoubleSignError):
-            journal.sign_endorsement(other, DOMAIN, SIGNER, attempt=0)
-        journal.sign_endorsement(other, DOMAIN, SIGNER, attempt=1)
-        assert journal.has_endorsed(DOMAIN, SIGNER.address, 1, 2, other.proposal)
-        assert not journal.has_endorsed(DOMAIN, SIGNER.address, 1, 2, b"\x07" * 32)
+            journal.sign_endorsement(other, attempt=0)
+        journal.sign_endorsement(other, attempt=1)
+        assert journal.has_endorsed(1, 2, other.proposal)
+        assert not journal.has_endorsed(1, 2, b"\x07" * 32)
 
 
 class TestMoving:
     def test_imported_journal_refuses_what_the_exported_one_did(self, journal: Journal, tmp_path: Path) -> None:
-        journal.sign_update(UPDATE, DOMAIN, SIGNER, reveal=REVEAL)
-        moved = Journal(tmp_path / "moved.db")
+        journal.sign_update(UPDATE, REVEAL)
+        moved = Journal(tmp_path / "moved.db", DOMAIN, SIGNER)
         assert moved.import_(journal.export()) == 1
         assert moved.import_(journal.export()) == 0
-        assert moved.find_update(DOMAIN, SIGNER.address, 1, 2) == (UPDATE, REVEAL)
+        assert moved.find_update(1, 2) == (UPDATE, REVEAL)
         with pytest.raises(DoubleSignError):
-            moved.sign_update(replace(UPDATE, weight=6), DOMAIN, SIGNER)
+            moved.sign_update(replace(UPDATE, weight=6))
 
     def test_contradicting_import_changes_nothing(self, journal: Journal, tmp_path: Path) -> None:
-        journal.sign_update(replace(UPDATE, round=1), DOMAIN, SIGNER)
-        journal.sign_update(UPDATE, DOMAIN, SIGNER)
-        other = Journal(tmp_path / "other.db")
-        other.sign_update(replace(UPDATE, weight=6), DOMAIN, SIGNER)
+        journal.sign_update(replace(UPDATE, round=1))
+        journal.sign_update(UPDATE)
+        other = Journal(tmp_path / "other.db", DOMAIN, SIGNER)
+        other.sign_update(replace(UPDATE, weight=6))
         with pytest.raises(DoubleSignError):
             other.import_(journal.export())
-        assert other.find_update(DOMAIN, SIGNER.address, 1, 1) is None
+        assert other.find_update(1, 1) is None
 
     def test_strange_file_is_refused(self, journal: Journal) -> None:
         with pytest.raises(ConfigError):
