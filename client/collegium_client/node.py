@@ -207,7 +207,7 @@ class Node:
                 return
             if self._time.now() >= window.deadline:
                 work.gave_up = True
-                self._report("too_late", round=round.number, step="commit", hint="Train less, or ask for longer windows.")
+                self._report("too_late", round=round.number, hint="Train less, or ask for longer windows.")
                 return
         if "updates" not in work.errands:
             try:

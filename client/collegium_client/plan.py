@@ -31,6 +31,7 @@ __all__ = ["SCHEMA", "Draft", "PlanFile", "PublishedPlan", "format_tokens", "par
 SCHEMA = "collegium.plan/1"
 TOKEN = 10**18
 MAX_PLAN_BYTES = 1 << 20
+_TERMS = ("agreement", "reward_terms", "privacy_profiles")
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "study": {"title": "", "description": "", "agreement": "", "reward_terms": "", "privacy_profiles": ""},
@@ -124,7 +125,9 @@ class PlanFile:
         file = self.path.parent / text
         return hashlib.sha256(file.read_bytes() if file.is_file() else text.encode()).digest()
 
-    def draft(self, source: TaskSource, tensors: Any, genesis: Mapping[str, NDArray[np.float32]], referee: str) -> Draft:
+    def draft(
+        self, source: TaskSource, tensors: Any, genesis: Mapping[str, NDArray[np.float32]], referee: str
+    ) -> Draft:
         """Everything that creating the study needs. `genesis` are the initial weights by name.
 
         Raises `PlanRejectedError` when the referee would refuse the plan.
@@ -144,7 +147,7 @@ class PlanFile:
             details={
                 "rounds": dict(rounds),
                 "money": {name: str(parse_tokens(value)) for name, value in money.items()},
-                "terms": {name: self._digest_of(name).hex() for name in ("agreement", "reward_terms", "privacy_profiles")},
+                "terms": {name: self._digest_of(name).hex() for name in _TERMS},
                 "genesis": {"cid": cid_of(blob).text, "seed": self.tables["model"]["seed"]},
             },
         )
@@ -213,7 +216,8 @@ class PublishedPlan:
             table = FormatTable(rows, numbers["exponent"], numbers["bound"], numbers["weighted"])
             known = ("schema", "title", "description", "task", "format")
             details = {key: value for key, value in content.items() if key not in known}
-            found = cls(content["title"], content["description"], table, bytes.fromhex(content["task"]["digest"]), details)
+            task = bytes.fromhex(content["task"]["digest"])
+            found = cls(content["title"], content["description"], table, task, details)
         except (ValueError, TypeError, KeyError) as error:
             raise VerificationError(f"The published plan is not readable: {error}.") from error
         if table.format != format or found.task_digest != plan.task_digest:

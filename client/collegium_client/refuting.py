@@ -15,7 +15,7 @@ from collegium.crashpoints import crashpoint, register
 from collegium.errors import ChainUnreachableError, CollegiumError, InsufficientGasError, TimedOutError
 from collegium.evidence import compute_announcement
 from collegium.files import write_atomically
-from collegium.records import ZERO32, Format, Kind, Outcome, Proposal, RecordProof
+from collegium.records import ZERO32, Format, Kind, Proposal, RecordProof
 
 __all__ = ["Case", "Refuter"]
 
@@ -57,8 +57,9 @@ class Case:
 
     @property
     def name(self) -> str:
-        """One name per fault: what pays once is proven once."""
-        return keccak(f"{int(self.kind)}|{self.study_id}|{self.accused}".encode() + self.ctx).hex()[:32]
+        """One name per fault: what pays once is proven once. A live proposal and its record are two cases."""
+        text = f"{int(self.kind)}|{self.study_id}|{self.accused}|{self.proof is not None}"
+        return str(keccak(text.encode() + self.ctx).hex()[:32])
 
     def intent(self) -> Intent:
         """The transaction that proves it."""

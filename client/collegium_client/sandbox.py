@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ _START_SECONDS = 180.0
 _HEADER_BYTES = 1 << 20
 _SEATBELT = Path("/usr/bin/sandbox-exec")
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT", "TZ")
-_BOOTSTRAP = "import sys; n=int(sys.argv[2]); sys.path[:0]=sys.argv[3:3+n]; from collegium_client.worker import main; main()"
+_BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[2:]; from collegium_client.worker import main; main()"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class Sandbox:
         self._refuse_readable_secrets(policy)
         answers, child_answers = os.pipe()
         paths = list(dict.fromkeys([*roots, *sites]))
-        arguments = [sys.executable, "-I", "-c", _BOOTSTRAP, str(child_answers), str(len(paths)), *paths]
+        arguments = [sys.executable, "-I", "-c", _BOOTSTRAP, str(child_answers), *paths]
         seatbelt = _seatbelt_prefix(policy)
         log = self._log.open("ab") if self._log else subprocess.DEVNULL
         try:
@@ -231,16 +232,12 @@ class Sandbox:
         process, self._process = self._process, None
         if process is None:
             return
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
         if process.stdin:
-            try:
+            with suppress(OSError):
                 process.stdin.close()
-            except OSError:
-                pass
         os.close(self._answers)
 
     def _environment(self, folder: Path) -> dict[str, str]:

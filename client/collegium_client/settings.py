@@ -53,7 +53,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "watcher": {"announce": True},
 }
-"""Every known setting. `[data]` is free: it is handed to the task."""
+"""Every known setting. `[data]` is handed to the task, `[coordinator]` belongs to `collegium-coordinator`."""
 
 _FREE = ("data", "coordinator")
 

@@ -189,13 +189,12 @@ def command(
             )
             context.exit(run_command(app, lambda: function(app, **options)))
 
-        made = click.RichCommand(
+        return click.RichCommand(
             name or function.__name__.replace("_", "-"),
             callback=callback,
             params=parameters,
             help=function.__doc__,
         )
-        return made
 
     return decorate
 

@@ -25,6 +25,7 @@ class Sent:
         """For the envelope."""
         return {
             "sent": bool(self.receipts),
+            "transaction": self.receipts[-1].transaction if self.receipts else None,
             "transactions": [
                 {
                     "hash": receipt.transaction,

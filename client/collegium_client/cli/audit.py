@@ -1,0 +1,58 @@
+"""audit."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from .framework import App, Shown, command
+
+__all__ = ["audit"]
+
+
+@command()
+@click.argument("study", type=int, required=False)
+@click.option("--study", "study_option", type=int, help="The study.")
+@click.option("--rpc-url", help="JSON-RPC address instead of the home's.")
+@click.option("--deployment", type=click.Path(exists=True), help="Deployment file instead of the home's.")
+@click.option("--store", "stores", multiple=True, help="Store to read from instead of the home's; repeat for more.")
+def audit(
+    app: App,
+    study: int | None,
+    study_option: int | None,
+    rpc_url: str | None,
+    deployment: str | None,
+    stores: tuple[str, ...],
+) -> Shown:
+    """Replay a study from public events and blobs: a verdict per check, exit 4 on any mismatch. Needs no key."""
+    import os
+
+    from collegium_client.home import Home
+
+    from collegium.audit import audit_study
+    from collegium.errors import AuditFailedError, UsageError
+    from collegium.storage import open_stores
+
+    number = study if study is not None else study_option
+    if number is None:
+        raise UsageError("Which study?", hint="collegium audit --study N")
+    if rpc_url:
+        os.environ["COLLEGIUM_NETWORK_RPC_URL"] = rpc_url
+    if deployment:
+        os.environ["COLLEGIUM_NETWORK_DEPLOYMENT"] = os.path.abspath(deployment)
+    home = Home(app.home)
+    chain = home.chain()
+    source = open_stores(stores, chain_id=chain.chain_id) if stores else home.stores_to_read(chain.chain_id)
+    report = audit_study(chain, source, number)
+    checks = [
+        {"name": check.name, "ok": check.ok, "detail": check.detail, "reproduce": check.reproduce}
+        for check in report.checks
+    ]
+    bad = [check for check in checks if not check["ok"]]
+    data = {"study": number, "verdict": "failed" if bad else "ok", "checks": checks}
+    lines = [f"{'ok    ' if check['ok'] else 'FAILED'} {check['name']}: {check['detail']}" for check in checks]
+    error = None
+    if bad:
+        error = AuditFailedError(
+            f"{len(bad)} of {len(checks)} checks failed.", hint=str(bad[0]["reproduce"] or bad[0]["name"])
+        )
+    return Shown(data, [*lines, f"{len(checks) - len(bad)} of {len(checks)} checks passed."], error=error)

@@ -1,0 +1,276 @@
+"""init, doctor, version, config show."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from collegium.errors import CollegiumError, ConfigError, PreconditionError
+from collegium.files import write_atomically
+
+from .framework import App, Shown, command
+
+__all__ = ["config_show", "doctor", "init", "version"]
+
+
+@command()
+@click.option("--rpc-url", help="JSON-RPC address of the chain.")
+@click.option("--chain-id", type=int, help="Its chain id.")
+@click.option("--deployment", type=click.Path(path_type=Path), help="Deployment file of the federation.")
+@click.option("--coordinator", "coordinators", multiple=True, help="Address of a coordinator; repeat for more.")
+@click.option("--store", "stores", multiple=True, help="Further store to read from; repeat for more.")
+@click.option("--push", "push", multiple=True, help="Store to push revealed updates to [default: the coordinators].")
+@click.option("--set", "extra", multiple=True, metavar="TABLE.NAME=VALUE", help="Any other setting, as in TOML.")
+@click.option("--force", is_flag=True, help="Write collegium.toml anew.")
+def init(
+    app: App,
+    rpc_url: str | None,
+    chain_id: int | None,
+    deployment: Path | None,
+    coordinators: tuple[str, ...],
+    stores: tuple[str, ...],
+    push: tuple[str, ...],
+    extra: tuple[str, ...],
+    force: bool,
+) -> Shown:
+    """Make a home: settings, keystore folder, state. Existing keys and state are never touched."""
+    import tomlkit
+
+    from collegium_client.settings import FILE, Settings
+
+    path = app.home / FILE
+    if path.exists() and not force:
+        raise PreconditionError(f"There is a home at {app.home} already.", hint="Edit its file, or pass --force.")
+    document = tomlkit.document()
+    document.add(tomlkit.comment("Settings of this party; `collegium config show` explains them."))
+    values: dict[str, dict[str, Any]] = {
+        "network": {
+            "rpc_url": rpc_url,
+            "chain_id": chain_id,
+            "deployment": str(deployment.expanduser().absolute()) if deployment else None,
+        },
+        "coordinators": {"urls": list(coordinators) or None},
+        "stores": {"read": list(stores) or None, "push": list(push) or None},
+    }
+    for item in extra:
+        name, separator, text = item.partition("=")
+        table, _, key = name.partition(".")
+        if not separator or not key:
+            raise ConfigError(f"--set {item!r} is not TABLE.NAME=VALUE.", hint="For example --set training.threads=2.")
+        values.setdefault(table.strip(), {})[key.strip()] = _parse(text)
+    for table, entries in values.items():
+        given = {key: value for key, value in entries.items() if value is not None}
+        if given:
+            section = tomlkit.table()
+            section.update(given)
+            document.add(table, section)
+    for folder in ("keystore", "state", "store", "tasks", "logs"):
+        (app.home / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_suffix(".checking")
+    fresh.mkdir(exist_ok=True)
+    try:
+        (fresh / FILE).write_text(tomlkit.dumps(document))
+        Settings.load(fresh, {})
+    finally:
+        shutil.rmtree(fresh)
+    write_atomically(path, tomlkit.dumps(document).encode())
+    return Shown(
+        {"home": str(app.home), "settings": str(path)},
+        f"Made {app.home}.\nNext: collegium keys new institution; collegium keys new node; collegium doctor",
+    )
+
+
+def _parse(text: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+@command()
+def version(app: App) -> Shown:
+    """Show versions of collegium, Python and what decides results."""
+    found = {"collegium": _version("collegium"), "python": platform.python_version(), "platform": platform.platform()}
+    found |= {name: _version(name) for name in ("numpy", "torch", "web3", "safetensors")}
+    return Shown(found, [f"{name} {value}" for name, value in found.items()])
+
+
+def _version(name: str) -> str:
+    from collegium_client import __version__
+
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return __version__ if name == "collegium" else "not installed"
+
+
+@command()
+@click.option("--origin", is_flag=True, help="Say where each value comes from.")
+def config_show(app: App, origin: bool) -> Shown:
+    """Show the settings in force."""
+    from collegium_client.settings import Settings
+
+    settings = Settings.load(app.home)
+    lines, data = [], {}
+    for table, entries in settings.tables().items():
+        for name, value in entries.items():
+            source = settings.origins.get(f"{table}.{name}", str(app.home / "collegium.toml"))
+            data[f"{table}.{name}"] = {"value": value, "origin": source} if origin else value
+            lines.append(f"{table}.{name} = {value!r}" + (f"   # {source}" if origin else ""))
+    return Shown(data, lines)
+
+
+@command()
+@click.option("--study", type=int, help="Also check membership, task and stores of this study.")
+@click.option("--strict", is_flag=True, help="Fail on warnings too.")
+def doctor(app: App, study: int | None, strict: bool) -> Shown:
+    """Check everything a round needs, with the fix for what is missing."""
+    from collegium_client.home import Home
+
+    rows: list[dict[str, str]] = []
+
+    def check(name: str, work: Callable[[], str]) -> bool:
+        try:
+            rows.append({"check": name, "result": "ok", "detail": work(), "fix": ""})
+        except _Warning as warning:
+            rows.append({"check": name, "result": "warning", "detail": warning.detail, "fix": warning.fix})
+        except CollegiumError as error:
+            rows.append({"check": name, "result": "failed", "detail": error.message, "fix": error.hint})
+            return False
+        except Exception as error:
+            rows.append({"check": name, "result": "failed", "detail": f"{type(error).__name__}: {error}", "fix": ""})
+            return False
+        return True
+
+    home = Home(app.home)
+    check("home", lambda: str(home.require().folder))
+    for role in ("institution", "node"):
+        check(f"{role} key", lambda role=role: _check_key(home, role))  # type: ignore[misc]
+    if check("chain", lambda: _check_chain(home)):
+        check("clock", lambda: _check_clock(home))
+        check("gas of the node key", lambda: _check_gas(home))
+    for url in home.settings.coordinators:
+        check(f"coordinator {url}", lambda url=url: _check_coordinator(url))  # type: ignore[misc]
+    for uri in home.settings.read_stores:
+        check(f"store {uri}", lambda uri=uri: _check_store(uri))  # type: ignore[misc]
+    check("disk", lambda: _check_disk(home.folder))
+    check("torch", _check_torch)
+    check("confinement of tasks", lambda: _check_confinement(home))
+    if study is not None:
+        check(f"study {study}", lambda: _check_study(home, study))
+    bad = [row for row in rows if row["result"] == "failed" or (strict and row["result"] == "warning")]
+    lines = [f"{_mark(row['result'])} {row['check']}: {row['detail']}" for row in rows]
+    lines += [f"  fix {row['check']}: {row['fix']}" for row in rows if row["fix"]]
+    error = None
+    if bad:
+        error = PreconditionError(
+            f"{len(bad)} of {len(rows)} checks failed.", hint=bad[0]["fix"] or "See the table above."
+        )
+    return Shown({"checks": rows}, lines, error=error)
+
+
+class _Warning(Exception):
+    def __init__(self, detail: str, fix: str) -> None:
+        self.detail, self.fix = detail, fix
+
+
+def _mark(result: str) -> str:
+    return {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}[result]
+
+
+def _check_key(home: Any, role: str) -> str:
+    from collegium.chain import keystore
+
+    path = home.keystore(role)
+    if not path.exists():
+        raise PreconditionError(f"no key at {path}", hint=f"collegium keys new {role}")
+    loose = keystore.find_loose_permissions(path)
+    if loose:
+        raise _Warning(str(loose), f"chmod 600 {path}")
+    return str(home.address(role) or path)
+
+
+def _check_chain(home: Any) -> str:
+    chain = home.chain()
+    return f"chain {chain.chain_id} at {chain.settings.rpc_url}, Collegium {chain.address_of('Collegium')}"
+
+
+def _check_clock(home: Any) -> str:
+    chain = home.chain()
+    ahead = chain.now() - time.time()
+    if ahead > 30:
+        raise _Warning(f"the chain is {ahead:.0f} s ahead of this machine", "Set the clock (NTP).")
+    return f"last block {-ahead:.0f} s ago"
+
+
+def _check_gas(home: Any) -> str:
+    address = home.address("node")
+    if address is None:
+        raise _Warning("no node key", "collegium keys new node")
+    wei = home.chain().balance(address)
+    if wei == 0:
+        raise _Warning(f"{address} has no coin: it cannot carry its own messages", "Send it some of the chain's coin.")
+    return f"{wei / 1e18:.6f}"
+
+
+def _check_coordinator(url: str) -> str:
+    import requests
+
+    try:
+        answer = requests.get(f"{url}/health", timeout=5)
+    except requests.RequestException as error:
+        raise _Warning(f"no answer ({type(error).__name__})", "The client carries messages itself meanwhile.") from error
+    return f"HTTP {answer.status_code}"
+
+
+def _check_store(uri: str) -> str:
+    from collegium.storage import cid_of, open_store
+
+    open_store(uri).has(cid_of(b"collegium doctor"))
+    return "answers"
+
+
+def _check_disk(folder: Path) -> str:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < 1 << 30:
+        raise _Warning(f"{free >> 20} MiB free", "Free some space.")
+    return f"{free >> 30} GiB free"
+
+
+def _check_torch() -> str:
+    import torch
+
+    return f"{torch.__version__}, {'CUDA' if torch.cuda.is_available() else f'CPU, {os.cpu_count()} cores'}"
+
+
+def _check_confinement(home: Any) -> str:
+    from collegium_client.sandbox import Sandbox
+    from collegium_client.task import TaskSource
+
+    source = TaskSource((("task.py", b""),), True)
+    with Sandbox(source, home.settings.sandbox, protect=home.protected) as sandbox:
+        found = sandbox.start()
+    if not (found.no_network and found.no_keystore and found.no_writes):
+        raise _Warning(found.explain(), f"Run on Linux 5.13 or newer (this is {sys.platform}).")
+    return str(found.explain())
+
+
+def _check_study(home: Any, study: int) -> str:
+    from collegium_client.session import open_study, read_plan
+
+    chain = home.chain()
+    view = open_study(home, chain, study)
+    plan = read_plan(home.blobs(view.format, chain.chain_id), view)
+    home.approvals.require(view.plan.task_digest)
+    return f"{plan.title}: plan and task are here"

@@ -1,0 +1,48 @@
+"""watch."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from .framework import App, Shown, command
+
+__all__ = ["watch"]
+
+
+@command(signs=True)
+@click.argument("study", type=int)
+@click.option("--rounds", type=int, help="Stop when the study has this many final rounds [default: never].")
+@click.option("--as", "role", default="node", help="Funded key that refutes; it needs no membership.")
+@click.option("--jsonl", is_flag=True, help="Events as newline-delimited JSON on stdout.")
+def watch(app: App, study: int, rounds: int | None, role: str, jsonl: bool) -> Shown:
+    """Recompute every proposal of STUDY and refute a wrong one on chain."""
+    from collegium_client.home import Home
+    from collegium_client.session import Log
+    from collegium_client.watching import Watcher, WatcherParts
+
+    from collegium.chain.following import StudyFollower
+
+    from .train import stop_on_term, tell
+
+    stop_on_term()
+    home = Home(app.home, password_file=app.password_file).require()
+    with home.alone(f"watcher-{study}"):
+        chain = home.chain(role)
+        log = Log(home, "watcher", lambda entry: tell(app, entry, jsonl))
+        with home.indexer(chain) as indexer, home.outbox(chain) as outbox:
+            view = StudyFollower(indexer, study).refresh()
+            parts = WatcherParts(
+                chain=chain,
+                indexer=indexer,
+                outbox=outbox,
+                source=home.blobs(view.format, chain.chain_id),
+                cases=home.state / "cases",
+                report=log,
+                announce=home.settings.get("watcher", "announce"),
+                poll_interval=home.settings.get("network", "poll_interval"),
+            )
+            log("watching", study=study, address=chain.signer.address)
+            cases = Watcher(parts, study).run(until=rounds)
+    data = {"study": study, "cases": [{**case.explain(), "stage": case.stage, "transaction": case.transaction}
+                                      for case in cases]}  # fmt: skip
+    return Shown(data, f"{len(cases)} cases.")
