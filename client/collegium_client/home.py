@@ -1,6 +1,6 @@
 """A home: one party's folder, and what is opened from it.
 
-    collegium.toml   keystore/   state/   store/   tasks/   logs/   models/
+collegium.toml   keystore/   state/   store/   tasks/   logs/   models/
 """
 
 from __future__ import annotations

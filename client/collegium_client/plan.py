@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from collegium.encoding import BlobKind, FormatTable, encode_model, pack_blob
 from collegium.errors import ConfigError, VerificationError
 from collegium.optimizer import check_plan
 from collegium.records import ZERO32, Format, Mode, Optimizer, Plan, Rule
 from collegium.storage import Cid, cid_of
 from collegium.tree import root_of
-from numpy.typing import NDArray
 
 from .task import TaskSource
 

@@ -205,4 +205,3 @@ class Refuter:
 def _fine_of(receipt: Receipt) -> int:
     event = receipt.event("Refuted")
     return int(event.args["fine"]) if event is not None else 0
-

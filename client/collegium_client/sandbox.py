@@ -22,11 +22,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import collegium
 import numpy as np
-from collegium.errors import PreconditionError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file
+
+import collegium
+from collegium.errors import PreconditionError
 
 from .confinement import Policy, system_paths
 from .errors import TaskFailed, TaskResultRejected, TaskTimedOut
@@ -243,15 +244,19 @@ class Sandbox:
     def _environment(self, folder: Path) -> dict[str, str]:
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         threads = {"OMP_NUM_THREADS": str(self._settings.threads)} if self._settings.threads > 0 else {}
-        return passed | threads | {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(folder),
-            "TMPDIR": str(folder),
-            "MPLCONFIGDIR": str(folder),
-            "CUDA_CACHE_PATH": str(folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        }
+        return (
+            passed
+            | threads
+            | {
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
+                "MPLCONFIGDIR": str(folder),
+                "CUDA_CACHE_PATH": str(folder),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+            }
+        )
 
     def _refuse_readable_secrets(self, policy: Policy) -> None:
         readable = [Path(path) for path in (*system_paths(), *policy.read, *policy.write)]

@@ -59,9 +59,7 @@ def initial_state(task: Task, seed: int) -> dict[str, torch.Tensor]:
 
 
 def _parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {
-        name: value.detach().to("cpu", torch.float32).contiguous() for name, value in model.named_parameters()
-    }
+    return {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in model.named_parameters()}
 
 
 def _buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -139,9 +137,7 @@ class Training:
         )
         return _parameters(model), _buffers(model), report
 
-    def evaluate(
-        self, state: Mapping[str, torch.Tensor], buffers: Mapping[str, torch.Tensor]
-    ) -> dict[str, float]:
+    def evaluate(self, state: Mapping[str, torch.Tensor], buffers: Mapping[str, torch.Tensor]) -> dict[str, float]:
         """Return the task's metrics on the holdout; empty when there is none."""
         if self.holdout is None:
             return {}

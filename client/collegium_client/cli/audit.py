@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import rich_click as click
 
 from .framework import App, Shown, command
@@ -26,11 +28,11 @@ def audit(
     """Replay a study from public events and blobs: a verdict per check, exit 4 on any mismatch. Needs no key."""
     import os
 
-    from collegium_client.home import Home
-
     from collegium.audit import audit_study
+
     from collegium.errors import AuditFailedError, UsageError
     from collegium.storage import open_stores
+    from collegium_client.home import Home
 
     number = study if study is not None else study_option
     if number is None:
@@ -38,7 +40,7 @@ def audit(
     if rpc_url:
         os.environ["COLLEGIUM_NETWORK_RPC_URL"] = rpc_url
     if deployment:
-        os.environ["COLLEGIUM_NETWORK_DEPLOYMENT"] = os.path.abspath(deployment)
+        os.environ["COLLEGIUM_NETWORK_DEPLOYMENT"] = str(Path(deployment).resolve())
     home = Home(app.home)
     chain = home.chain()
     source = open_stores(stores, chain_id=chain.chain_id) if stores else home.stores_to_read(chain.chain_id)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import rich_click as click
+
 from collegium.errors import CollegiumError, ConfirmationRequiredError, InterruptedByUserError
 
 __all__ = ["SCHEMA", "App", "Shown", "command", "run_command", "to_jsonable"]

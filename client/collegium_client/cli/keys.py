@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import rich_click as click
+
 from collegium.errors import PreconditionError
 
 from .framework import App, Shown, command
@@ -19,9 +20,8 @@ REGISTRATION_SECONDS = 3600
 @click.option("--light", is_flag=True, help="Fast, weak password hashing: for devnets only.")
 def keys_new(app: App, alias: str, light: bool) -> Shown:
     """Make a key under ALIAS: institution (cold), node (hot), or any other name. Existing keys are never replaced."""
-    from collegium_client.home import Home
-
     from collegium.chain import keystore
+    from collegium_client.home import Home
 
     home = Home(app.home, password_file=app.password_file)
     path = home.keystore(alias)
@@ -36,9 +36,8 @@ def keys_new(app: App, alias: str, light: bool) -> Shown:
 @click.argument("alias", default="node")
 def keys_show(app: App, alias: str) -> Shown:
     """Show the address of a key; needs no password."""
-    from collegium_client.home import Home
-
     from collegium.chain import keystore
+    from collegium_client.home import Home
 
     path = Home(app.home).keystore(alias)
     address = keystore.address_of(path)
@@ -58,10 +57,9 @@ def keys_list(app: App) -> Shown:
 @command(sends=True)
 def keys_rotate(app: App) -> Shown:
     """Make a new node key and register it with the institution key; the old one is revoked by this."""
-    from collegium_client.home import Home
-
     from collegium.chain import keystore
     from collegium.errors import KeyMissingError
+    from collegium_client.home import Home
 
     home = Home(app.home, password_file=app.password_file).require()
     path = home.keystore("node")
@@ -83,11 +81,10 @@ def keys_rotate(app: App) -> Shown:
 
 def register_key(app: App, home: object, signer: object) -> dict[str, object]:
     """Register a node key, signed by itself and sent by the institution."""
-    from collegium_client.home import Home
-
     from collegium.chain import Contracts, LocalSigner, intents
     from collegium.messages import digest
     from collegium.records import NodeKey
+    from collegium_client.home import Home
 
     from .sending import send
 
@@ -110,9 +107,8 @@ def register_key(app: App, home: object, signer: object) -> dict[str, object]:
 @command(sends=True)
 def keys_revoke(app: App) -> Shown:
     """Revoke the node key at once, signed by itself or, with an institution key here, by that."""
-    from collegium_client.home import Home
-
     from collegium.chain import intents
+    from collegium_client.home import Home
 
     from .sending import send
 
@@ -123,5 +119,7 @@ def keys_revoke(app: App) -> Shown:
     role = "institution" if home.keystore("institution").exists() else "node"
     chain = home.chain(role)
     with home.outbox(chain) as outbox:
-        sent = send(app, chain, outbox, [intents.revoke_node_key(address)], question="Revoke it for ever?", typed=address)
+        sent = send(
+            app, chain, outbox, [intents.revoke_node_key(address)], question="Revoke it for ever?", typed=address
+        )
     return Shown(sent.to_json() | {"address": address}, f"Revoked {address}. Next: collegium keys rotate")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+
 from collegium.errors import PreconditionError
 
 from .framework import App, Shown, command
@@ -24,9 +25,8 @@ JOIN_SECONDS = 3600
 @click.option("--wait", "wait_seconds", type=float, default=0.0, help="Wait so many seconds for admission.")
 def institution_register(app: App, name: str, profile: Path | None, wait_seconds: float) -> Shown:
     """Print the admission request for the council; once admitted, register the node key."""
-    from collegium_client.home import Home
-
     from collegium.chain import Contracts
+    from collegium_client.home import Home
 
     from .keys import register_key
 
@@ -61,16 +61,17 @@ def institution_register(app: App, name: str, profile: Path | None, wait_seconds
             f"{institution} is admitted and {node} is its node key.",
         )
     sent = register_key(app, home, home.signer("node"))
-    return Shown({"admitted": True, "request": request, "node_key": node, **sent}, f"{node} now speaks for {institution}.")
+    return Shown(
+        {"admitted": True, "request": request, "node_key": node, **sent}, f"{node} now speaks for {institution}."
+    )
 
 
 @command()
 def institution_status(app: App) -> Shown:
     """Show admission, node key and seats of this institution."""
-    from collegium_client.home import Home
-
     from collegium.chain import Contracts
     from collegium.records import ZERO_ADDRESS
+    from collegium_client.home import Home
 
     home = Home(app.home).require()
     institution = home.address("institution")
@@ -106,13 +107,12 @@ def institution_status(app: App) -> Shown:
 @click.option("--agreement", type=click.Path(path_type=Path, exists=True), help="Your copy of the agreement, checked.")
 def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, agreement: Path | None) -> Shown:
     """Join STUDY: sign its whole plan with the institution key and lock the stake it may cost."""
-    from collegium_client.home import Home
-    from collegium_client.plan import format_tokens, parse_tokens
-
     from collegium.chain import Contracts, intents
     from collegium.errors import InsufficientStakeError, TaskNotApprovedError, VerificationError
     from collegium.messages import digest
     from collegium.records import ZERO_ADDRESS, Join
+    from collegium_client.home import Home
+    from collegium_client.plan import format_tokens, parse_tokens
 
     from .sending import send
 
@@ -151,7 +151,9 @@ def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, 
     if not accept_open_updates:
         app.ask("Updates of this study are public to anyone. Agree?")
     deadline = max(chain.now(), int(time.time())) + JOIN_SECONDS
-    message = Join(study, found.plan_hash, institution, node, fine, plan.agreement, True, contracts.nonce(institution), deadline)
+    message = Join(
+        study, found.plan_hash, institution, node, fine, plan.agreement, True, contracts.nonce(institution), deadline
+    )
     signature = chain.signer.sign_digest(digest(message, chain.domain()))
     if not app.dry_run:
         home.salt_secret(study, create=True)
@@ -169,10 +171,9 @@ def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, 
 @click.argument("study", type=int)
 def leave(app: App, study: int) -> Shown:
     """Leave STUDY from the next round on; the lock becomes releasable after the evidence period."""
-    from collegium_client.home import Home
-
     from collegium.chain import Contracts, intents
     from collegium.records import Role
+    from collegium_client.home import Home
 
     from .sending import send
 

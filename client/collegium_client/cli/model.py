@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+
 from collegium.errors import PreconditionError, VerificationError
 
 from .framework import App, Shown, command
@@ -36,13 +37,13 @@ def _final(view: Any, round: int | None) -> tuple[bytes, str, int, bytes | None]
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="safetensors file to write.")
 def model_pull(app: App, study: int, number: int | None, output: Path | None) -> Shown:
     """Fetch a finalized model of STUDY from any store, verify it against the chain, write safetensors."""
-    from collegium_client.home import Home
-    from collegium_client.session import open_study, read_plan
+    from safetensors.numpy import save
 
     from collegium.encoding import export_model
     from collegium.files import write_atomically
     from collegium.storage import parse_cid
-    from safetensors.numpy import save
+    from collegium_client.home import Home
+    from collegium_client.session import open_study, read_plan
 
     home = Home(app.home).require()
     chain = home.chain()
@@ -65,13 +66,13 @@ def model_pull(app: App, study: int, number: int | None, output: Path | None) ->
 @click.option("--round", "number", type=int, help="A final round; 0 is the genesis model [default: the latest].")
 def model_verify(app: App, study: int, path: Path, number: int | None) -> Shown:
     """Check a model file (blob or safetensors) against STUDY on chain; exit 4 when it is another model."""
-    from collegium_client.home import Home
-    from collegium_client.session import open_study, read_plan
+    from safetensors.numpy import load
 
     from collegium.encoding import BlobKind, export_model, parse_blob
     from collegium.storage import parse_cid
     from collegium.tree import root_of
-    from safetensors.numpy import load
+    from collegium_client.home import Home
+    from collegium_client.session import open_study, read_plan
 
     home = Home(app.home).require()
     chain = home.chain()

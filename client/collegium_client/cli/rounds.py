@@ -61,9 +61,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
 @click.argument("study", type=int)
 def round_status(app: App, study: int) -> Shown:
     """Show the current round of STUDY: phase, deadline, who did what."""
-    from collegium_client.home import Home
-
     from collegium.chain.following import StudyFollower
+    from collegium_client.home import Home
 
     home = Home(app.home).require()
     with home.indexer(home.chain()) as indexer:
@@ -78,9 +77,8 @@ def round_status(app: App, study: int) -> Shown:
 @click.option("--rounds", type=int, help="Stop when the study has this many final rounds [default: never].")
 def round_watch(app: App, study: int, jsonl: bool, rounds: int | None) -> Shown:
     """Follow the rounds of STUDY; a line for every change."""
-    from collegium_client.home import Home
-
     from collegium.chain.following import StudyFollower
+    from collegium_client.home import Home
 
     from .train import stop_on_term
 
@@ -110,9 +108,8 @@ def round_watch(app: App, study: int, jsonl: bool, rounds: int | None) -> Shown:
 @click.option("--as", "role", default="node", help="Key that opens: a member's or an aggregator's.")
 def round_open(app: App, study: int, role: str) -> Shown:
     """Open the next round of STUDY, when no coordinator does."""
-    from collegium_client.home import Home
-
     from collegium.chain import Contracts, intents
+    from collegium_client.home import Home
 
     from .sending import send
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+
 from collegium.errors import CollegiumError, ConfigError, PreconditionError
 from collegium.files import write_atomically
 
@@ -229,7 +230,9 @@ def _check_coordinator(url: str) -> str:
     try:
         answer = requests.get(f"{url}/health", timeout=5)
     except requests.RequestException as error:
-        raise _Warning(f"no answer ({type(error).__name__})", "The client carries messages itself meanwhile.") from error
+        raise _Warning(
+            f"no answer ({type(error).__name__})", "The client carries messages itself meanwhile."
+        ) from error
     return f"HTTP {answer.status_code}"
 
 

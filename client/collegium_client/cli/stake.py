@@ -90,7 +90,10 @@ def stake_status(app: App, address: str | None) -> Shown:
         f"free       {format_tokens(stake.free)}",
         f"unbonding  {format_tokens(stake.unbonding)}",
         f"credit     {format_tokens(contracts.credit(institution))}",
-        *(f"locked     {format_tokens(int(lock['amount']))} as {lock['role']} of study {lock['study']}" for lock in locks),
+        *(
+            f"locked     {format_tokens(int(lock['amount']))} as {lock['role']} of study {lock['study']}"
+            for lock in locks
+        ),
         *(f"fined      {format_tokens(int(fine['amount']))} in study {fine['studyId']}" for fine in fines),
     ]
     return Shown(data, lines)
@@ -157,9 +160,9 @@ def stake_claim(app: App, role: str) -> Shown:
             if is_ours and (fine.args["key"], account) not in taken:
                 steps.append(intents.claim_share(fine.bytes32("key")))
     for reward in held:
-        if reward.args["challenger"] == account and int(reward.args["claimableAt"]) <= now:
-            if (reward.args["key"], account) not in taken:
-                steps.append(intents.claim_reward(reward.bytes32("key")))
+        is_due = reward.args["challenger"] == account and int(reward.args["claimableAt"]) <= now
+        if is_due and (reward.args["key"], account) not in taken:
+            steps.append(intents.claim_reward(reward.bytes32("key")))
     done: list[dict[str, Any]] = []
     with home.outbox(chain) as outbox:
         for step in steps:

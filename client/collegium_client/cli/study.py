@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+
 from collegium.errors import CollegiumError, DeploymentMissingError, UsageError
 
 from .framework import App, Shown, command
 
 if TYPE_CHECKING:
+    from collegium.chain import StudyView
     from collegium_client.home import Home
     from collegium_client.plan import Draft
-
-    from collegium.chain import StudyView
 
 __all__ = ["study_approve_task", "study_create", "study_list", "study_settle", "study_show", "study_validate"]
 
@@ -22,9 +22,8 @@ __all__ = ["study_approve_task", "study_create", "study_list", "study_settle", "
 @command()
 def study_list(app: App) -> Shown:
     """List the studies of this deployment."""
-    from collegium_client.home import Home
-
     from collegium.chain import StudyView
+    from collegium_client.home import Home
 
     home = Home(app.home).require()
     chain = home.chain()
@@ -158,9 +157,8 @@ def _lines(summary: dict[str, Any]) -> list[str]:
 @click.argument("plan", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def study_validate(app: App, plan: Path) -> Shown:
     """Check PLAN (a TOML file) as the referee would, without sending anything."""
-    from collegium_client.home import Home
-
     from collegium.records import ZERO_ADDRESS
+    from collegium_client.home import Home
 
     home = Home(app.home)
     try:
@@ -181,10 +179,9 @@ def study_create(app: App, plan: Path | None, plan_option: Path | None, role: st
 
     Plan, genesis model and task file are kept in this home's store; serve it (a coordinator does) or push it.
     """
-    from collegium_client.home import Home
-
     from collegium.chain import intents
     from collegium.records import ZERO_ADDRESS
+    from collegium_client.home import Home
 
     from .sending import send
 
@@ -272,9 +269,8 @@ def study_approve_task(app: App, path: Path | None, study: int | None, withdraw:
 @click.option("--as", "role", default="node", help="Key that pays.")
 def study_settle(app: App, study: int, role: str) -> Shown:
     """Write down what time already decided in STUDY: missed duties, lapses, aborts, fines. Anybody may."""
-    from collegium_client.home import Home
-
     from collegium.chain import Contracts, intents
+    from collegium_client.home import Home
 
     from .sending import send
 

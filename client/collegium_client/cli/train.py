@@ -54,9 +54,10 @@ def _run(app: App, study: int, rounds: int | None, jsonl: bool) -> Shown:
 
     stop_on_term()
     home = Home(app.home, password_file=app.password_file).require()
-    with app.progress("training") as progress, open_node(
-        home, study, listen=lambda entry: tell(app, entry, jsonl), progress=progress
-    ) as node:
+    with (
+        app.progress("training") as progress,
+        open_node(home, study, listen=lambda entry: tell(app, entry, jsonl), progress=progress) as node,
+    ):
         done = node.run(until=rounds)
     return Shown({"study": study, "final_rounds": done}, "" if jsonl else f"Study {study} has {done} final rounds.")
 
@@ -83,13 +84,12 @@ def train_resume(app: App, study: int, rounds: int | None, jsonl: bool) -> Shown
 @click.argument("study", type=int)
 def train_dry_run(app: App, study: int) -> Shown:
     """Train and encode one update from the current model of STUDY; sign and send nothing."""
-    from collegium_client.home import Home
-    from collegium_client.progress import compute_weight
-    from collegium_client.session import open_sandbox, open_study, read_plan
-
     from collegium.encoding import compute_delta, encode_update, export_model
     from collegium.storage import parse_cid
     from collegium.tree import root_of
+    from collegium_client.home import Home
+    from collegium_client.progress import compute_weight
+    from collegium_client.session import open_sandbox, open_study, read_plan
 
     home = Home(app.home).require()
     chain = home.chain()

@@ -16,11 +16,10 @@ __all__ = ["watch"]
 @click.option("--jsonl", is_flag=True, help="Events as newline-delimited JSON on stdout.")
 def watch(app: App, study: int, rounds: int | None, role: str, jsonl: bool) -> Shown:
     """Recompute every proposal of STUDY and refute a wrong one on chain."""
+    from collegium.chain.following import StudyFollower
     from collegium_client.home import Home
     from collegium_client.session import Log
     from collegium_client.watching import Watcher, WatcherParts
-
-    from collegium.chain.following import StudyFollower
 
     from .train import stop_on_term, tell
 
