@@ -14,7 +14,7 @@ __all__ = ["audit"]
 @command()
 @click.argument("study", type=int, required=False)
 @click.option("--study", "study_option", type=int, help="The study.")
-@click.option("--rpc-url", help="JSON-RPC address instead of the home's.")
+@click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address instead of the home's.")
 @click.option("--deployment", type=click.Path(exists=True), help="Deployment file instead of the home's.")
 @click.option("--store", "stores", multiple=True, help="Store to read from instead of the home's; repeat for more.")
 def audit(

@@ -23,7 +23,7 @@ __all__ = ["config_show", "doctor", "init", "version"]
 
 
 @command()
-@click.option("--rpc-url", help="JSON-RPC address of the chain.")
+@click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address of the chain.")
 @click.option("--chain-id", type=int, help="Its chain id.")
 @click.option("--deployment", type=click.Path(path_type=Path), help="Deployment file of the federation.")
 @click.option("--coordinator", "coordinators", multiple=True, help="Address of a coordinator; repeat for more.")
