@@ -6,7 +6,7 @@ import {ICollegium} from "./interfaces/ICollegium.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
 import {IReferee} from "./interfaces/IReferee.sol";
 import {IRefutations} from "./interfaces/IRefutations.sol";
-import {Format, Kind, Phase, Plan, Proposal, RecordProof, Role} from "./interfaces/Types.sol";
+import {Kind, Phase, Proposal, RecordProof, Role} from "./interfaces/Types.sol";
 import {Code} from "./libraries/Code.sol";
 import {Evidence} from "./libraries/Evidence.sol";
 
@@ -31,6 +31,23 @@ contract Refutations is IRefutations {
 
     /// @notice When a digest was announced; zeros when it was not.
     mapping(bytes32 digest => Announcement) public announcementOf;
+
+    /// @dev Positions in abi.encode(Plan, Format), in words.
+    uint256 private constant REFEREE = 9;
+    uint256 private constant EVIDENCE_PERIOD = 19;
+    uint256 private constant AGGREGATOR_BOND = 20;
+    uint256 private constant RANGE_FINE = 22;
+    uint256 private constant EQUIVOCATION_FINE = 23;
+    uint256 private constant CONTRADICTION_FINE = 25;
+    uint256 private constant PLAN_WORDS = 30;
+    uint256 private constant SECTION_COUNT = 34;
+    uint256 private constant SECTION_BOUND = 38;
+
+    /// @dev What a study is judged by: the words of its plan and of its format, as a call to the referee wants them.
+    struct Rules {
+        bytes planWords;
+        bytes formatWords;
+    }
 
     /// @dev A proven fault on its way to Bonds and the log.
     struct Fault {
@@ -103,8 +120,7 @@ contract Refutations is IRefutations {
         fault.studyId = studyId;
         fault.round = proof.round;
         fault.recorded = true;
-        Plan memory plan = _judgeAggregate(fault, proof.modelRoot, proposal, evidence);
-        _requireInTime(plan, proof);
+        _requireInTime(_judgeAggregate(fault, proof.modelRoot, proposal, evidence), proof);
         fault.evidenceHash = _unreserved(keccak256(evidence), salt);
         uint256 paid = _fine(fault);
         if (!disputed) COLLEGIUM.markDisputed(studyId, proof.round);
@@ -114,28 +130,41 @@ contract Refutations is IRefutations {
     /// @inheritdoc IRefutations
     function refuteRange(uint64 studyId, bytes calldata evidence, bytes32 salt) external {
         Fault memory fault;
-        (Plan memory plan, Format memory format) = _planOf(studyId);
+        Rules memory rules = _rulesOf(studyId);
+        bytes memory verdict = _ask(
+            _refereeOf(rules),
+            abi.encodePacked(
+                IReferee.judgeRange.selector,
+                uint256(studyId),
+                COLLEGIUM.domainSeparator(),
+                uint256(4 * 32),
+                4 * 32 + rules.formatWords.length,
+                rules.formatWords,
+                evidence.length,
+                evidence
+            )
+        );
         uint16 index;
         (fault.signer, fault.ctx, index, fault.coordinate, fault.claimed) =
-            IReferee(plan.referee).judgeRange(studyId, COLLEGIUM.domainSeparator(), format, evidence);
+            abi.decode(verdict, (address, bytes32, uint16, uint256, int256));
         // Beyond the payload every byte is zero; within it readers take the nearest value in range.
-        if (fault.coordinate < format.sections[0].count) {
-            int256 bound = int256(uint256(format.sections[0].bound));
+        if (fault.coordinate < _word(rules, SECTION_COUNT)) {
+            int256 bound = int256(_word(rules, SECTION_BOUND));
             fault.right = fault.claimed > 0 ? bound : -bound;
         }
         fault.kind = Kind.Range;
-        fault.amount = plan.rangeFine;
+        fault.amount = uint128(_word(rules, RANGE_FINE));
         _fineClient(fault, studyId, evidence, salt);
     }
 
     /// @inheritdoc IRefutations
     function refuteEquivocation(uint64 studyId, bytes calldata evidence, bytes32 salt) external {
         Fault memory fault;
-        (Plan memory plan,) = _planOf(studyId);
+        Rules memory rules = _rulesOf(studyId);
         uint16 index;
-        (fault.signer, fault.ctx, index) = IReferee(plan.referee).judgeEquivocation(studyId, COLLEGIUM.domainSeparator(), evidence);
+        (fault.signer, fault.ctx, index) = IReferee(_refereeOf(rules)).judgeEquivocation(studyId, COLLEGIUM.domainSeparator(), evidence);
         fault.kind = Kind.Equivocation;
-        fault.amount = plan.equivocationFine;
+        fault.amount = uint128(_word(rules, EQUIVOCATION_FINE));
         _fineClient(fault, studyId, evidence, salt);
     }
 
@@ -148,8 +177,8 @@ contract Refutations is IRefutations {
         bytes32 salt
     ) external {
         _bindRecord(studyId, finalProposal, proof);
-        (Plan memory plan,) = _planOf(studyId);
-        _requireInTime(plan, proof);
+        Rules memory rules = _rulesOf(studyId);
+        _requireInTime(rules, proof);
         // The roots of a round follow from its certified set, so an honest proposal has those of the final one.
         if (
             failedProposal.meanRoot == finalProposal.meanRoot && failedProposal.newModelRoot == finalProposal.newModelRoot
@@ -165,7 +194,7 @@ contract Refutations is IRefutations {
         fault.recorded = true;
         fault.ctx = failedProposal.ctx;
         fault.signer = failedProposal.aggregator;
-        fault.amount = plan.contradictionFine;
+        fault.amount = uint128(_word(rules, CONTRADICTION_FINE));
         fault.eligible = finalProposal.included;
         fault.evidenceHash = _unreserved(keccak256(abi.encode(failedProposal)), salt);
         _report(fault, _fine(fault));
@@ -187,25 +216,76 @@ contract Refutations is IRefutations {
     function _judgeAggregate(Fault memory fault, bytes32 modelRoot, Proposal calldata proposal, bytes calldata evidence)
         private
         view
-        returns (Plan memory plan)
+        returns (Rules memory rules)
     {
-        Format memory format;
-        (plan, format) = _planOf(fault.studyId);
-        IReferee referee = IReferee(plan.referee);
-        if (fault.kind == Kind.Mean) {
-            (fault.coordinate, fault.claimed, fault.right) = referee.judgeMean(format, proposal, evidence);
-        } else if (fault.kind == Kind.Step) {
-            (fault.coordinate, fault.claimed, fault.right) = referee.judgeStep(plan, format, modelRoot, proposal, evidence);
+        rules = _rulesOf(fault.studyId);
+        address referee = _refereeOf(rules);
+        if (fault.kind == Kind.Step) {
+            (fault.coordinate, fault.claimed, fault.right) =
+                abi.decode(_ask(referee, _stepCall(rules, modelRoot, proposal, evidence)), (uint256, int256, int256));
+        } else if (fault.kind == Kind.Mean) {
+            bytes memory call = _proposalCall(IReferee.judgeMean.selector, rules, proposal, evidence);
+            (fault.coordinate, fault.claimed, fault.right) = abi.decode(_ask(referee, call), (uint256, int256, int256));
         } else if (fault.kind == Kind.Tail) {
-            fault.coordinate = referee.judgeTail(format, proposal, evidence);
+            bytes memory call = _proposalCall(IReferee.judgeTail.selector, rules, proposal, evidence);
+            fault.coordinate = abi.decode(_ask(referee, call), (uint256));
         } else {
             revert RefutationKindUnsupported(fault.kind);
         }
         fault.role = Role.Aggregator;
         fault.ctx = proposal.ctx;
         fault.signer = proposal.aggregator;
-        fault.amount = plan.aggregatorBond;
+        fault.amount = uint128(_word(rules, AGGREGATOR_BOND));
         fault.eligible = proposal.included;
+    }
+
+    /// @dev judgeMean and judgeTail (format, proposal, evidence).
+    function _proposalCall(bytes4 selector, Rules memory rules, Proposal calldata proposal, bytes calldata evidence)
+        private
+        pure
+        returns (bytes memory)
+    {
+        bytes calldata words = Evidence.wordsOf(proposal);
+        return abi.encodePacked(
+            selector,
+            uint256(16 * 32),
+            words,
+            16 * 32 + rules.formatWords.length,
+            rules.formatWords,
+            evidence.length,
+            evidence
+        );
+    }
+
+    /// @dev judgeStep(plan, format, modelRoot, proposal, evidence).
+    function _stepCall(Rules memory rules, bytes32 modelRoot, Proposal calldata proposal, bytes calldata evidence)
+        private
+        pure
+        returns (bytes memory)
+    {
+        bytes calldata words = Evidence.wordsOf(proposal);
+        return abi.encodePacked(
+            IReferee.judgeStep.selector,
+            rules.planWords,
+            uint256(47 * 32),
+            modelRoot,
+            words,
+            47 * 32 + rules.formatWords.length,
+            rules.formatWords,
+            evidence.length,
+            evidence
+        );
+    }
+
+    /// @dev Calls the referee; what it reverts with, reverts.
+    function _ask(address referee, bytes memory call) private view returns (bytes memory verdict) {
+        bool judged;
+        (judged, verdict) = referee.staticcall(call);
+        if (!judged) {
+            assembly ("memory-safe") {
+                revert(add(verdict, 32), mload(verdict))
+            }
+        }
     }
 
     /// @dev Fines a client for what it signed. Others share only while its round is the live one.
@@ -283,8 +363,8 @@ contract Refutations is IRefutations {
     }
 
     /// @dev Locks are released after the evidence period, so later there is nothing to pay with.
-    function _requireInTime(Plan memory plan, RecordProof calldata proof) private view {
-        uint256 deadline = uint256(proof.outcome.finalizedAt) + plan.evidencePeriod;
+    function _requireInTime(Rules memory rules, RecordProof calldata proof) private view {
+        uint256 deadline = uint256(proof.outcome.finalizedAt) + _word(rules, EVIDENCE_PERIOD);
         if (block.timestamp >= deadline) revert RefutationTooLate(deadline, block.timestamp);
     }
 
@@ -295,7 +375,30 @@ contract Refutations is IRefutations {
         revert RefutationNotFailedProposal(proposalHash);
     }
 
-    function _planOf(uint64 studyId) private view returns (Plan memory plan, Format memory format) {
-        (plan, format) = abi.decode(Code.read(COLLEGIUM.planCodeOf(studyId)), (Plan, Format));
+    /// @dev Nothing is decoded: the code is abi.encode(plan, format), and the offset between the two becomes the length of
+    ///      the second.
+    function _rulesOf(uint64 studyId) private view returns (Rules memory rules) {
+        bytes memory planWords = Code.read(COLLEGIUM.planCodeOf(studyId));
+        bytes memory formatWords;
+        assembly ("memory-safe") {
+            let length := shl(5, PLAN_WORDS)
+            formatWords := add(add(planWords, 32), length)
+            mstore(formatWords, sub(sub(mload(planWords), length), 32))
+            mstore(planWords, length)
+        }
+        rules.planWords = planWords;
+        rules.formatWords = formatWords;
+    }
+
+    function _refereeOf(Rules memory rules) private pure returns (address) {
+        return address(uint160(_word(rules, REFEREE)));
+    }
+
+    /// @dev Words of the format follow those of the plan.
+    function _word(Rules memory rules, uint256 index) private pure returns (uint256 word) {
+        bytes memory words = rules.planWords;
+        assembly ("memory-safe") {
+            word := mload(add(add(words, 32), shl(5, index)))
+        }
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+
 /// @title ChunkTree
 /// @notice SHA-256 trees over chunks of 64 little-endian int32 (docs/protocol.md, "Trees and blobs"):
 ///         leaf = sha256(00 || 256 bytes), node = sha256(01 || left || right), by position, never sorted.
@@ -26,7 +28,7 @@ library ChunkTree {
     /// @notice Levels above the leaves: (leaves - 1).bit_length(); one leaf is its own root.
     function computeDepth(uint256 leaves) internal pure returns (uint256 depth) {
         unchecked {
-            for (uint256 rest = leaves - 1; rest != 0; rest >>= 1) ++depth;
+            if (leaves > 1) depth = Math.log2(leaves - 1) + 1;
         }
     }
 
@@ -94,6 +96,12 @@ library ChunkTree {
     /// @return first the first leaf below it
     function findForeignSibling(uint256 offset, uint256 leaf, uint256 depth, uint256 leaves) internal pure returns (bool found, uint256 first) {
         unchecked {
+            // A leaf of the payload has such siblings on its right only, and those begin later the higher they stand.
+            if (leaf < leaves) {
+                uint256 rights = ~leaf & ((1 << depth) - 1);
+                uint256 highest = Math.log2(rights);
+                if (rights == 0 || ((leaf >> highest) | 1) << highest < leaves) return (false, 0);
+            }
             bytes32 zero = ZERO_LEAF;
             uint256 zeroLevel;
             for (uint256 level; level < depth; ++level) {
@@ -115,27 +123,41 @@ library ChunkTree {
         return sha256(abi.encodePacked(bytes1(0x01), left, right));
     }
 
-    /// @dev Two halves follow a prefix byte in memory. Each hash is written to the half where its parent needs it, its
-    ///      sibling is copied beside it. Reference: tests/contracts/ChunkTree.t.sol.
+    /// @dev Two halves of a node follow a prefix byte in memory, at an address whose low six bits are zero. Each hash is
+    ///      written to the half where its parent needs it, its sibling is copied to the other, 32 bytes apart.
+    ///      Results of the calls need no look: SHA-256 fails only for want of gas, and then what is left ends this call.
+    ///      Reference: tests/contracts/support/Judging.sol.
     function _computeRoot(uint256 offset, uint256 leaf, uint256 depth) private view returns (bytes32 root) {
         assembly ("memory-safe") {
-            let prefix := mload(0x40)
-            let halves := add(prefix, 1)
+            let halves := and(add(mload(0x40), 64), not(63))
+            let prefix := sub(halves, 1)
             mstore8(prefix, 0)
             calldatacopy(halves, offset, CHUNK_BYTES)
-            let side := shl(5, and(leaf, 1))
-            let ok := staticcall(gas(), 2, prefix, add(CHUNK_BYTES, 1), add(halves, side), 32)
+            // Bit 5 says on which side the node of the level stands.
+            let position := shl(5, leaf)
+            let node := or(halves, and(position, 32))
+            pop(staticcall(gas(), 2, prefix, 257, node, 32))
             mstore8(prefix, 1)
             let sibling := add(offset, CHUNK_BYTES)
-            for { let end := add(sibling, shl(5, depth)) } lt(sibling, end) { sibling := add(sibling, 32) } {
-                calldatacopy(add(halves, xor(side, 32)), sibling, 32)
-                leaf := shr(1, leaf)
-                side := shl(5, and(leaf, 1))
-                ok := and(ok, staticcall(gas(), 2, prefix, 65, add(halves, side), 32))
+            // Two levels a turn; an odd one first.
+            if and(depth, 1) {
+                calldatacopy(xor(node, 32), sibling, 32)
+                position := shr(1, position)
+                node := or(halves, and(position, 32))
+                pop(staticcall(gas(), 2, prefix, 65, node, 32))
+                sibling := add(sibling, 32)
             }
-            // SHA-256 fails only for want of gas.
-            if iszero(ok) { revert(0, 0) }
-            root := mload(add(halves, side))
+            for { let end := add(add(offset, CHUNK_BYTES), shl(5, depth)) } lt(sibling, end) { sibling := add(sibling, 64) } {
+                position := shr(1, position)
+                calldatacopy(xor(node, 32), sibling, 32)
+                node := or(halves, and(position, 32))
+                pop(staticcall(gas(), 2, prefix, 65, node, 32))
+                position := shr(1, position)
+                calldatacopy(xor(node, 32), add(sibling, 32), 32)
+                node := or(halves, and(position, 32))
+                pop(staticcall(gas(), 2, prefix, 65, node, 32))
+            }
+            root := mload(node)
         }
     }
 

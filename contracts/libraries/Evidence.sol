@@ -53,6 +53,14 @@ library Evidence {
         }
     }
 
+    /// @notice The fourteen words of a proposal, as they are.
+    function wordsOf(Proposal calldata proposal) internal pure returns (bytes calldata words) {
+        assembly ("memory-safe") {
+            words.offset := proposal
+            words.length := 448
+        }
+    }
+
     /// @notice keccak(TAG_PROPOSAL, words of the proposal). Dirty high bits change the hash, so they match no proposal.
     function hashProposal(Proposal calldata proposal) internal pure returns (bytes32 hash) {
         bytes32 tag = TAG_PROPOSAL;
