@@ -151,9 +151,9 @@ def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, 
     if not accept_open_updates:
         app.ask("Updates of this study are public to anyone. Agree?")
     deadline = max(chain.now(), int(time.time())) + JOIN_SECONDS
-    message = Join(
-        study, found.plan_hash, institution, node, fine, plan.agreement, True, contracts.nonce(institution), deadline
-    )
+    # Collegium counts joins by itself; Members has another counter for keys.
+    nonce = int(chain.call("Collegium", "nonceOf", institution))
+    message = Join(study, found.plan_hash, institution, node, fine, plan.agreement, True, nonce, deadline)
     signature = chain.signer.sign_digest(digest(message, chain.domain()))
     if not app.dry_run:
         home.salt_secret(study, create=True)
