@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {FixedPoint} from "../../contracts/libraries/FixedPoint.sol";
-import {Checks, IntegerReference} from "./JudgeSupport.t.sol";
+import {Checks, IntegerReference} from "./support/Judging.sol";
 
 contract FixedPointTest is Checks {
     function test_floor_divides_down_on_both_sides_of_zero() external pure {
