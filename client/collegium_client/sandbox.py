@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from collegium.errors import PreconditionError
 
 from .confinement import Policy, system_paths
 from .errors import TaskFailed, TaskResultRejected, TaskTimedOut
+from .settings import SandboxSettings
 from .task import TaskSource
 from .worker import MAX_FRAME, write_frame
 
@@ -43,25 +44,6 @@ _HEADER_BYTES = 1 << 20
 _SEATBELT = Path("/usr/bin/sandbox-exec")
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT", "TZ")
 _BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[2:]; from collegium_client.worker import main; main()"
-
-
-@dataclass(frozen=True)
-class SandboxSettings:
-    """How task code runs: the `[training]` and `[data]` tables."""
-
-    device: str = "auto"
-    threads: int = 1
-    """CPU threads of torch; 0 leaves it to torch."""
-    timeout_seconds: float = 900.0
-    """Longest time for one training or evaluation."""
-    memory_bytes: int = 0
-    """Address space limit; 0 is none. Leave it 0 with CUDA."""
-    read: tuple[str, ...] = ()
-    """Folders with the institution's data."""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    """Handed to `Task.data`."""
-    require_confinement: bool = False
-    """Refuse to run where the system cannot take away network and files."""
 
 
 @dataclass(frozen=True)

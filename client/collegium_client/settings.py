@@ -6,15 +6,13 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from collegium.errors import ConfigError
 
-from .sandbox import SandboxSettings
-
-__all__ = ["DEFAULTS", "FILE", "NodeSettings", "Settings"]
+__all__ = ["DEFAULTS", "FILE", "NodeSettings", "SandboxSettings", "Settings"]
 
 FILE = "collegium.toml"
 
@@ -56,6 +54,25 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """Every known setting. `[data]` is handed to the task, `[coordinator]` belongs to `collegium-coordinator`."""
 
 _FREE = ("data", "coordinator")
+
+
+@dataclass(frozen=True)
+class SandboxSettings:
+    """How task code runs: the `[training]` and `[data]` tables."""
+
+    device: str = "auto"
+    threads: int = 1
+    """CPU threads of torch; 0 leaves it to torch."""
+    timeout_seconds: float = 900.0
+    """Longest time for one training or evaluation."""
+    memory_bytes: int = 0
+    """Address space limit; 0 is none. Leave it 0 with CUDA."""
+    read: tuple[str, ...] = ()
+    """Folders with the institution's data."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Handed to `Task.data`."""
+    require_confinement: bool = False
+    """Refuse to run where the system cannot take away network and files."""
 
 
 @dataclass(frozen=True)
