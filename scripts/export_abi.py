@@ -24,9 +24,7 @@ FOLDER = ROOT / "collegium" / "abi"
 def find_source(name: str) -> tuple[Path, str]:
     """File and contract name to export `name` from: the contract, or its interface while there is none."""
     for candidate in (name, f"I{name}"):
-        found = [
-            path for path in sorted((ROOT / "contracts").rglob(f"{candidate}.sol")) if ".cache" not in path.parts
-        ]
+        found = [path for path in sorted((ROOT / "contracts").rglob(f"{candidate}.sol")) if ".cache" not in path.parts]
         if found:
             return found[0], candidate
     raise SystemExit(f"no Solidity source for {name} under contracts/")

@@ -229,7 +229,5 @@ def _shape(parameter: Parameter, value: Any) -> Any:
         element = Parameter("", parameter.type[: parameter.type.rindex("[")], False, parameter.components)
         return [_shape(element, each) for each in value]
     if parameter.components:
-        return {
-            each.name: _shape(each, item) for each, item in zip(parameter.components, value, strict=True)
-        }
+        return {each.name: _shape(each, item) for each, item in zip(parameter.components, value, strict=True)}
     return checksum_address(value) if parameter.type == "address" else value

@@ -41,7 +41,9 @@ class NetworkSettings:
 class Chain:
     """Reads and encodes; writing goes through an `Outbox`. Thread-safe."""
 
-    def __init__(self, *, rpc: Rpc, deployment: Deployment, settings: NetworkSettings, signer: Signer | None = None) -> None:
+    def __init__(
+        self, *, rpc: Rpc, deployment: Deployment, settings: NetworkSettings, signer: Signer | None = None
+    ) -> None:
         self.rpc = rpc
         self.deployment = deployment
         self.settings = settings
@@ -91,7 +93,9 @@ class Chain:
         """EIP-712 domain of a contract."""
         return Domain(self.chain_id, self.address_of(contract))
 
-    def call(self, contract: str, function: str, *arguments: Any, block: int | str = "latest", sender: str | None = None) -> Any:
+    def call(
+        self, contract: str, function: str, *arguments: Any, block: int | str = "latest", sender: str | None = None
+    ) -> Any:
         """Result of a view: a value, or a dict by name when it returns several.
 
         block: `pending` sees the chain's time as of now, `latest` that of the last block.

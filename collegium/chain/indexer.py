@@ -132,9 +132,7 @@ class Indexer:
                 f" WHERE {' AND '.join(where)} ORDER BY block, log_index",
                 values,
             ).fetchall()
-        return [
-            ChainEvent(row[0], row[1], row[2], row[3], row[4], row[5], json.loads(row[6]), row[7]) for row in rows
-        ]
+        return [ChainEvent(row[0], row[1], row[2], row[3], row[4], row[5], json.loads(row[6]), row[7]) for row in rows]
 
     def raw_logs(self, since: int | None = None, until: int | None = None) -> list[dict[str, Any]]:
         """The logs as the node gave them, in chain order, for checking them against receipt roots."""

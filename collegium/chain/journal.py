@@ -210,7 +210,8 @@ class Journal:
     def _rows(self, kind: str, study_id: int, round_number: int) -> list[dict[str, Any]]:
         with self._lock:
             rows = self._db.execute(
-                "SELECT message FROM signed WHERE chain=? AND contract=? AND signer=? AND kind=? AND study=? AND round=?",
+                "SELECT message FROM signed WHERE chain=? AND contract=? AND signer=? AND kind=?"
+                " AND study=? AND round=?",
                 (*self._owner, kind, study_id, round_number),
             ).fetchall()
         return [json.loads(row[0]) for row in rows]

@@ -22,7 +22,16 @@ from collegium.records import checksum_address
 
 from .signer import LocalSigner
 
-__all__ = ["PASSWORD_FILE_VARIABLE", "address_of", "change_password", "create", "find_loose_permissions", "load", "read_password", "save"]
+__all__ = [
+    "PASSWORD_FILE_VARIABLE",
+    "address_of",
+    "change_password",
+    "create",
+    "find_loose_permissions",
+    "load",
+    "read_password",
+    "save",
+]
 
 PASSWORD_FILE_VARIABLE = "COLLEGIUM_PASSWORD_FILE"
 LIGHT_SCRYPT = 4096
@@ -95,9 +104,7 @@ def change_password(path: Path, old: str, new: str, *, light: bool = False) -> N
     write_atomically(path, _encrypt(signer, new, light=light).encode(), mode=0o600)
 
 
-def read_password(
-    password_file: Path | None = None, *, prompt: str = "Password: ", confirm: bool = False
-) -> str:
+def read_password(password_file: Path | None = None, *, prompt: str = "Password: ", confirm: bool = False) -> str:
     """The password from the file given, else from the file the environment names, else from a prompt.
 
     confirm: ask twice. Raises KeystoreError when there is neither a file nor a terminal.

@@ -39,6 +39,9 @@ GAS_CAP = 1 << 24
 BUMP = (5, 4)
 """A replacement pays a quarter more; nodes ask for a tenth."""
 HOUSEKEEPING = 1.0
+"""Seconds between looks at everything that is pending."""
+_HARMLESS = ("already known", "already imported", "known transaction", "nonce too low", "underpriced")
+"""What nodes say about a transaction that they have, had or would take at a higher fee."""
 
 register(
     "outbox.intent_written",
@@ -102,9 +105,10 @@ class Outbox:
                 path=str(path),
             )
 
-    def submit(self, intent: Intent, *, timeout: float = 180.0) -> Receipt:
+    def submit(self, intent: Intent, *, timeout: float | None = None) -> Receipt:
         """Send once and wait until it is mined and confirmed.
 
+        timeout: seconds; by default what the network's confirmations need.
         A key that succeeded before returns its receipt; one that failed is tried anew.
         Raises RevertedError, InsufficientGasError, IntentConflictError, ChainUnreachableError, TimedOutError.
         """
@@ -120,22 +124,24 @@ class Outbox:
             if entry is not None and entry.state is State.FAILED:
                 self._refresh(entry)
                 entry = self._log.find(intent.key)
-            if entry is not None and entry.state is not State.FAILED:
+            if entry is not None and (entry.state is not State.FAILED or self._may_still_be_mined(entry)):
                 if (entry.target, entry.calldata, entry.value) != (target, calldata, intent.value):
                     raise IntentConflictError(
                         f"{intent.key} was submitted before with other contents.",
                         hint="It cannot be changed any more; choose another key for another act.",
                         key=intent.key,
                     )
-                if entry.state is not State.QUEUED:
+                if entry.state not in (State.QUEUED, State.FAILED):
                     return
             if entry is None or entry.state is State.FAILED:
                 entry = self._log.queue(intent.key, target, intent.function, calldata, intent.value)
                 crashpoint("outbox.intent_written")
             self._launch(entry)
 
-    def wait(self, key: str, *, timeout: float = 180.0) -> Receipt:
+    def wait(self, key: str, *, timeout: float | None = None) -> Receipt:
         """The receipt of a key that was sent. Raises RevertedError, TimedOutError, ChainUnreachableError."""
+        if timeout is None:
+            timeout = self._default_timeout()
         give_up = time.monotonic() + timeout
         pause = 0.02
         while True:
@@ -162,7 +168,7 @@ class Outbox:
             time.sleep(pause)
             pause = min(pause * 1.5, self._chain.settings.poll_interval)
 
-    def resume(self, *, timeout: float = 180.0) -> dict[str, Receipt | CollegiumError]:
+    def resume(self, *, timeout: float | None = None) -> dict[str, Receipt | CollegiumError]:
         """Bring everything unfinished to its end: by key, its receipt or why it failed."""
         with self._log.exclusive():
             unfinished = self._log.in_states(State.PENDING, State.MINED, State.QUEUED)
@@ -197,6 +203,11 @@ class Outbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _default_timeout(self) -> float:
+        confirmations = self._chain.settings.confirmations
+        # Finality takes about 13 minutes where it takes time at all, a block about 12 seconds.
+        return 1800.0 if confirmations is None else 180.0 + 15.0 * confirmations
 
     # Sending
 
@@ -269,6 +280,11 @@ class Outbox:
             nonce += 1
         return nonce
 
+    def _may_still_be_mined(self, entry: Entry) -> bool:
+        """Whether bytes signed for it could yet take effect."""
+        attempts = self._log.attempts(entry)
+        return bool(attempts) and max(attempt.nonce for attempt in attempts) >= self._count("latest")
+
     def _count(self, block: str) -> int:
         return to_int(self._rpc.request("eth_getTransactionCount", self._sender, block))
 
@@ -303,7 +319,7 @@ class Outbox:
         except RpcError as error:
             reason = str(error.evidence.get("reason", "")).lower()
             # Known already, or its nonce was mined: the receipt will tell. Underpriced: a later bump will do.
-            if any(word in reason for word in ("already", "known", "nonce too low", "underpriced", "nonce is too low")):
+            if any(words in reason for words in _HARMLESS):
                 return
             explained = explain(error)
             self._log.settle(entry, State.FAILED, error=_stored(explained))
@@ -343,6 +359,13 @@ class Outbox:
         head = self._chain.head()
         return head is not None and head.number >= to_int(receipt["blockNumber"])
 
+    def _deep_block(self) -> str:
+        """Block that a reorganization will not undo, as a parameter of JSON-RPC."""
+        if self._chain.settings.confirmations == 0:
+            return "latest"
+        head = self._chain.head()
+        return "earliest" if head is None else hex(head.number)
+
     def _explain_failure(self, entry: Entry, receipt: Mapping[str, Any]) -> RevertedError:
         """Why a mined transaction reverted: the call repeated before and after its block."""
         number = to_int(receipt["blockNumber"])
@@ -371,20 +394,28 @@ class Outbox:
         self._cleaned = now
         for entry in self._log.in_states(State.PENDING, State.MINED):
             # The count is read before the receipts: a nonce counted without a receipt of ours was another's.
-            mined = self._count("latest")
+            mined = self._count(self._deep_block())
             self._refresh(entry)
             current = self._log.find(entry.key)
             if current is None or current.state is not State.PENDING or current.nonce is None:
                 continue
             attempts = self._log.attempts(current)
             if current.nonce < mined:
-                with contextlib.suppress(RevertedError, InsufficientGasError):
-                    self._launch(current)
+                self._relaunch(current)
             elif time.time() - attempts[0].signed > self._chain.settings.bump_after:
                 self._raise_fee(current, attempts[0])
             elif self._rpc.request("eth_getTransactionByHash", attempts[0].hash) is None:
                 with contextlib.suppress(RpcError, InsufficientGasError):
                     self._broadcast(current)
+
+    def _relaunch(self, entry: Entry) -> None:
+        """Sign anew, with another nonce. Why that failed is on disk, for whoever waits for this entry."""
+        try:
+            self._launch(entry)
+        except ChainUnreachableError:
+            raise
+        except CollegiumError:
+            pass
 
     def _raise_fee(self, entry: Entry, last: Attempt) -> None:
         max_fee, tip = self._fees()
@@ -416,7 +447,9 @@ class Outbox:
         kind = {"insufficient_gas": InsufficientGasError, "reverted": RevertedError}.get(
             kept.get("code", ""), CollegiumError
         )
-        return kind(kept.get("message", "The transaction failed."), hint=kept.get("hint", ""), **kept.get("evidence", {}))
+        return kind(
+            kept.get("message", "The transaction failed."), hint=kept.get("hint", ""), **kept.get("evidence", {})
+        )
 
 
 def _kept(receipt: Mapping[str, Any]) -> dict[str, Any]:

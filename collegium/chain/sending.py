@@ -155,8 +155,9 @@ class SendingLog:
         with self.exclusive():
             self._db.execute(
                 "INSERT INTO intents (sender, key, target, function, calldata, value, state, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?) ON CONFLICT (sender, key) DO UPDATE SET target=excluded.target,"
-                " function=excluded.function, calldata=excluded.calldata, value=excluded.value, state='queued',"
+                " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?)"
+                " ON CONFLICT (sender, key) DO UPDATE SET target=excluded.target, function=excluded.function,"
+                " calldata=excluded.calldata, value=excluded.value, state='queued',"
                 " error=NULL, receipt=NULL, created=excluded.created",
                 (self._sender, key, target, function, calldata, str(value), time.time()),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from collegium.chain import Chain, Deployment, Indexer, LocalSigner, NetworkSettings, Outbox, intents
+from collegium.chain import Chain, Indexer, LocalSigner, NetworkSettings, Outbox, intents
 from collegium.errors import TimedOutError
 
 FRIEND = "0xfEfEfEfEfEfEfEfEfEfEfEfEfEfEfEfEfEfEfEfE"

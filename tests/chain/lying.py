@@ -14,7 +14,7 @@ Lie = Callable[[str, list[Any], Any], Any]
 
 
 class Proxy:
-    """Forwards JSON-RPC to `target` and lets `lie` change the results; `down` makes it hang up."""
+    """Forwards JSON-RPC to `target`; `lie` changes results or hangs up by ConnectionError, `down` answers nothing."""
 
     def __init__(self, target: str) -> None:
         self.lie: Lie = lambda method, parameters, result: result
@@ -34,10 +34,16 @@ class Proxy:
                 with urllib.request.urlopen(request) as response:
                     answers = json.loads(response.read())
                 asked = json.loads(body)
-                for question, answer in zip(*([each] if isinstance(each, dict) else each for each in (asked, answers)), strict=True):
+                for question, answer in zip(
+                    *([each] if isinstance(each, dict) else each for each in (asked, answers)), strict=True
+                ):
                     proxy.calls.append(question["method"])
                     if "result" in answer:
-                        answer["result"] = proxy.lie(question["method"], question["params"], answer["result"])
+                        try:
+                            answer["result"] = proxy.lie(question["method"], question["params"], answer["result"])
+                        except ConnectionError:
+                            self.close_connection = True
+                            return
                 data = json.dumps(answers).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")

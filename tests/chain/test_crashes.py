@@ -91,6 +91,16 @@ def _tick(world: World, stop: threading.Event) -> None:
         time.sleep(0.3)
 
 
+def test_two_processes_with_one_outbox_pay_once(world: World, tmp_path: Path) -> None:
+    world.deployment.save(tmp_path / "deployment.json")
+    threads = [threading.Thread(target=run, args=(world, tmp_path)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert world.balance(FRIEND) == sum(PAYMENTS)
+
+
 def test_killed_rollback_is_finished(world: World, tmp_path: Path) -> None:
     world.deployment.save(tmp_path / "deployment.json")
     assert run(world, tmp_path) == 0

@@ -18,9 +18,9 @@ from collegium.errors import (
     RevertedError,
     TimedOutError,
 )
-
 from collegium.records import checksum_address
 
+from .lying import Proxy
 from .worlds import World, send_raw, wait_for
 
 pytestmark = pytest.mark.chain
@@ -259,6 +259,37 @@ class TestUnreachableNode:
             chain.rpc._provider.endpoint_uri = url
             results = outbox.resume()
             assert list(results) == ["token/transfer/a"]
+        assert world.balance(FRIEND) == 1
+
+    def test_node_that_comes_back_while_waiting_is_awaited(self, world: World, tmp_path: Path) -> None:
+        world.automine(False)
+        with Proxy(world.devnet.url) as proxy:
+            chain = world.chain(rpc_url=proxy.url, retry_for=10.0)
+            with Outbox(tmp_path / "outbox.db", chain) as outbox:
+                outbox.send(payment("a"))
+                proxy.down = True
+                world.mine()
+                threading.Timer(0.5, lambda: setattr(proxy, "down", False)).start()
+                outbox.wait("token/transfer/a")
+        assert world.balance(FRIEND) == 1
+
+    def test_lost_answer_to_a_sent_transaction_is_no_second_one(self, world: World, tmp_path: Path) -> None:
+        """The node takes the transaction, and the connection breaks before it says so."""
+        with Proxy(world.devnet.url) as proxy:
+            chain = world.chain(rpc_url=proxy.url, retry_for=0.2)
+
+            def hang_up(method: str, parameters: list[object], result: object) -> object:
+                if method == "eth_sendRawTransaction":
+                    proxy.down = True
+                    raise ConnectionError
+                return result
+
+            proxy.lie = hang_up
+            with Outbox(tmp_path / "outbox.db", chain) as outbox:
+                with pytest.raises(ChainUnreachableError):
+                    outbox.submit(payment("a"))
+                proxy.down, proxy.lie = False, lambda method, parameters, result: result
+                outbox.submit(payment("a"))
         assert world.balance(FRIEND) == 1
 
     def test_outbox_of_another_chain_is_refused(self, world: World, tmp_path: Path) -> None:

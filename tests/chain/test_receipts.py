@@ -53,9 +53,7 @@ def check(world: World, url: str, **options: Any) -> Verified:
     addresses = list(world.deployment.addresses.values())
     start, head = world.deployment.start_block, rpc.header("latest")
     assert head is not None
-    logs = rpc.request(
-        "eth_getLogs", {"address": addresses, "fromBlock": hex(start), "toBlock": hex(head.number)}
-    )
+    logs = rpc.request("eth_getLogs", {"address": addresses, "fromBlock": hex(start), "toBlock": hex(head.number)})
     return verify_logs(rpc, logs, start, head.number, addresses, **options)
 
 

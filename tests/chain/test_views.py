@@ -54,9 +54,7 @@ def assert_same_phase(federation: Federation, indexer: Indexer) -> Phase:
 
 
 class TestRoundView:
-    def test_phase_follows_the_contract_through_a_refuted_round(
-        self, federation: Federation, indexer: Indexer
-    ) -> None:
+    def test_phase_follows_the_contract_through_a_refuted_round(self, federation: Federation, indexer: Indexer) -> None:
         federation.open_round()
         assert assert_same_phase(federation, indexer) is Phase.COMMIT
         federation.commit([0, 1])
@@ -159,7 +157,9 @@ class TestCalldata:
         _, round = look(federation, indexer)
         calldata, domain = Calldata(federation.chain), federation.chain.domain()
         for index, commit in round.commits.items():
-            (signed,) = [each for each in calldata.updates(round, commit.event.transaction) if each.message.index == index]
+            (signed,) = [
+                each for each in calldata.updates(round, commit.event.transaction) if each.message.index == index
+            ]
             assert signed.message.commitment == commit.commitment
             assert recover(digest(signed.message, domain), signed.signature) == commit.node_key
         attested = {each.message.index for each in calldata.attestations(round, round.attestations[0].transaction)}
