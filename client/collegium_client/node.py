@@ -7,6 +7,7 @@ repeated: what was promised is on disk before it is said.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -116,17 +117,24 @@ class Node:
         self._finished: int | None = None
         self._unreachable = False
 
-    def run(self, *, until: int | None = None) -> int:
-        """Follow rounds until the study has `until` final ones (None: for ever); return how many it has."""
+    def run(self, *, until: int | None = None, stop: threading.Event | None = None) -> int:
+        """Follow rounds until the study has `until` final ones (None: for ever) or `stop` is set.
+
+        Returns how many final rounds it has seen.
+        """
+        stop = stop or threading.Event()
+        final = 0
         self._parts.outbox.resume()
         try:
-            while True:
+            while not stop.is_set():
                 view = self.look()
                 if view is not None:
-                    if until is not None and len(view.final_rounds) >= until and self._has_finished(view):
-                        return len(view.final_rounds)
+                    final = len(view.final_rounds)
+                    if until is not None and final >= until and self._has_finished(view):
+                        break
                     self.step(view)
-                time.sleep(self._settings.poll_interval)
+                stop.wait(self._settings.poll_interval)
+            return final
         finally:
             self._parts.pusher.close()
 

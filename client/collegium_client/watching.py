@@ -7,7 +7,7 @@ round is final, earlier proposals with other roots (R11) and wrong records (disp
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,22 +76,24 @@ class Watcher:
         self._seen: dict[int, _Seen] = {}
         self._signed: dict[str, bytes] = {}
 
-    def run(self, *, until: int | None = None) -> list[Case]:
-        """Watch until the study has `until` final rounds and all of them were checked (None: for ever)."""
+    def run(self, *, until: int | None = None, stop: threading.Event | None = None) -> list[Case]:
+        """Watch until the study has `until` final rounds and all were checked (None: for ever), or `stop` is set."""
+        stop = stop or threading.Event()
         self._refuter.resume()
         unreachable = False
-        while True:
+        while not stop.is_set():
             try:
                 view = self._follower.refresh()
                 self.step(view)
                 unreachable = False
                 if until is not None and len(view.final_rounds) >= until and self._all_checked(view):
-                    return self._refuter.cases()
+                    break
             except ChainUnreachableError as error:
                 if not unreachable:
                     self._report("chain_unreachable", reason=error.message)
                 unreachable = True
-            time.sleep(self._parts.poll_interval)
+            stop.wait(self._parts.poll_interval)
+        return self._refuter.cases()
 
     def step(self, view: StudyView) -> None:
         """Look at every round whose faults can still be paid for."""
