@@ -39,7 +39,7 @@ contract CollegiumRoundTest is CollegiumWorld {
         check(!disputed, "disputed");
         (,, bytes32 planHash,,, uint32 round) = collegium.studyOf(study);
         checkEq(round, 1, "round");
-        checkEq(record, recordOf(firstRecord(planHash), proposalHash, Outcome(15, 15, 15, new bytes32[](0), 0, uint40(block.timestamp))), "record");
+        checkEq(record, recordOf(firstRecord(planHash), proposalHash, Outcome(15, 15, 15, new bytes32[](0), 0, uint40(time_()))), "record");
         (bytes32 modelRoot,,, uint32 from) = collegium.modelOf(study);
         checkEq(modelRoot, p.newModelRoot, "model");
         checkEq(from, 1, "model round");
@@ -90,17 +90,6 @@ contract CollegiumRoundTest is CollegiumWorld {
     }
 
     function recordOf(bytes32 parent, bytes32 proposalHash, Outcome memory o) internal pure returns (bytes32) {
-        bytes32 outcome = keccak256(
-            abi.encodePacked(
-                keccak256("collegium/1/outcome"),
-                uint256(o.committed),
-                uint256(o.revealed),
-                uint256(o.included),
-                o.failedProposals,
-                uint256(o.failedDuties),
-                uint256(o.finalizedAt)
-            )
-        );
-        return keccak256(abi.encode(keccak256("collegium/1/record"), parent, proposalHash, outcome));
+        return keccak256(abi.encode(keccak256("collegium/1/record"), parent, proposalHash, hashOutcome(o)));
     }
 }

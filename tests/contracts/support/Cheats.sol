@@ -19,6 +19,7 @@ interface Cheats {
 
     function addr(uint256 key) external pure returns (address);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
+    function getBlockTimestamp() external view returns (uint256);
     function warp(uint256 time) external;
     function chainId(uint256 id) external;
     function prank(address sender) external;

@@ -9,7 +9,8 @@ import {Referee} from "../../../contracts/Referee.sol";
 import {Refutations} from "../../../contracts/Refutations.sol";
 import {MinimumWindows} from "../../../contracts/core/CollegiumState.sol";
 import {ICollegium} from "../../../contracts/interfaces/ICollegium.sol";
-import {Format, Join, Phase, Plan, Proposal, Role, Section} from "../../../contracts/interfaces/Types.sol";
+import {Format, Join, Outcome, Phase, Plan, Proposal, Role, Section} from "../../../contracts/interfaces/Types.sol";
+import {Cid} from "../../../contracts/libraries/Cid.sol";
 import {Signatures} from "../../../contracts/libraries/Signatures.sol";
 import {cheats} from "./Cheats.sol";
 
@@ -21,7 +22,7 @@ abstract contract CollegiumWorld {
     uint256 internal constant COORDINATOR = 0x3000;
     uint256 internal constant COORDINATOR_NODE = 0x4000;
     uint256 internal constant COUNCIL = 0x5000;
-    uint128 internal constant MAX_FINE = 10 ether;
+    uint128 internal constant MAX_FINE = 20 ether;
     uint32 internal constant WINDOW = 100;
 
     CollegiumToken internal token;
@@ -78,14 +79,14 @@ abstract contract CollegiumWorld {
 
     function admit(uint256 institutionKey) internal {
         address institution = cheats.addr(institutionKey);
-        uint40 deadline = uint40(block.timestamp + 1 hours);
+        uint40 deadline = uint40(time_() + 1 hours);
         bytes32 typeHash = keccak256("Admit(address institution,bytes32 profile,string name,uint64 nonce,uint40 deadline)");
         bytes32 structHash = keccak256(abi.encode(typeHash, institution, bytes32(0), keccak256("h"), members.nonceOf(institution), deadline));
         members.admit(institution, 0, "h", deadline, approvals(structHash));
     }
 
     function suspend(address institution, bool suspended) internal {
-        uint40 deadline = uint40(block.timestamp + 1 hours);
+        uint40 deadline = uint40(time_() + 1 hours);
         bytes32 typeHash = keccak256("Suspend(address institution,bool suspended,uint64 nonce,uint40 deadline)");
         bytes32 structHash = keccak256(abi.encode(typeHash, institution, suspended, members.nonceOf(institution), deadline));
         members.suspend(institution, suspended, deadline, approvals(structHash));
@@ -93,7 +94,7 @@ abstract contract CollegiumWorld {
 
     function setNodeKey(uint256 institutionKey, uint256 nodeKey) internal {
         address institution = cheats.addr(institutionKey);
-        uint40 deadline = uint40(block.timestamp + 1 hours);
+        uint40 deadline = uint40(time_() + 1 hours);
         bytes32 typeHash = keccak256("NodeKey(address institution,address nodeKey,uint64 nonce,uint40 deadline)");
         bytes32 structHash = keccak256(abi.encode(typeHash, institution, cheats.addr(nodeKey), members.nonceOf(institution), deadline));
         bytes32 digest = Signatures.toDigest(domainOf(address(members)), structHash);
@@ -180,7 +181,7 @@ abstract contract CollegiumWorld {
             keccak256("agreement"),
             true,
             collegium.nonceOf(institution),
-            uint40(block.timestamp + 1 hours)
+            uint40(time_() + 1 hours)
         );
     }
 
@@ -341,6 +342,25 @@ abstract contract CollegiumWorld {
         return keccak256(abi.encode(keccak256("collegium/1/proposal"), p));
     }
 
+    function hashOutcome(Outcome memory o) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encodePacked(
+                keccak256("collegium/1/outcome"),
+                uint256(o.committed),
+                uint256(o.revealed),
+                uint256(o.included),
+                o.failedProposals,
+                uint256(o.failedDuties),
+                uint256(o.finalizedAt)
+            )
+        );
+    }
+
+    /// @dev Text of the CID of a blob of this study, which is one raw block.
+    function cidOf(bytes32 digest) internal pure returns (string memory) {
+        return Cid.toText(digest, false);
+    }
+
     /// @dev A whole unanimous round; the next one is not opened.
     function wholeRound() internal returns (Proposal memory p) {
         open();
@@ -351,8 +371,13 @@ abstract contract CollegiumWorld {
         collegium.conclude(study, endorseItems(all()), p, false);
     }
 
+    /// @dev The optimizer takes block.timestamp for a constant of the call, so it is asked for.
     function pass(uint256 time) internal {
-        cheats.warp(block.timestamp + time);
+        cheats.warp(time_() + time);
+    }
+
+    function time_() internal view returns (uint256) {
+        return cheats.getBlockTimestamp();
     }
 
     // ---- checks
