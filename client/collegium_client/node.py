@@ -436,6 +436,8 @@ class Node:
             self._report("model_unavailable", round=number, code=error.code, reason=error.message)
             self._finished = number
             return
+        # Whoever proposed it may be gone tomorrow: every store gets what it lacks.
+        self._parts.pusher.push(model.cid, wait=0)
         state = export_model(model.elements, self._parts.table)
         from safetensors.numpy import save
 

@@ -29,7 +29,6 @@ def audit(
     import os
 
     from collegium.audit import audit_study
-
     from collegium.errors import AuditFailedError, UsageError
     from collegium.storage import open_stores
     from collegium_client.home import Home
