@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ import collegium.chain.keystore
 import collegium.chain.outbox  # noqa: F401
 from collegium.chain import Indexer, Journal, LocalSigner, keystore
 from collegium.crashpoints import registered
-from collegium.errors import KeystoreError
+from collegium.errors import DoubleSignError, KeystoreError
 from scripts.setup.paths import ROOT
 
 from .killed import FRIEND, PAYMENTS
-from .test_journal import DOMAIN, SIGNER, UPDATE
+from .test_journal import ATTESTATION, DOMAIN, ENDORSEMENT, SIGNER, UPDATE
 from .worlds import World
 
 pytestmark = pytest.mark.chain
@@ -125,20 +126,49 @@ def _killed_child(point: str, act: str, folder: Path) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("point", ["journal.update_written", "journal.signed"])
-def test_killed_signer_finds_its_update_again(tmp_path: Path, point: str) -> None:
+JOURNAL = {
+    "journal.update_written": "sign_update(UPDATE)",
+    "journal.attestation_written": "sign_attestation(ATTESTATION)",
+    "journal.endorsement_written": "sign_endorsement(ENDORSEMENT, 0)",
+    "journal.signed": "sign_update(UPDATE)",
+}
+
+
+@pytest.mark.parametrize("point", JOURNAL)
+def test_killed_signer_refuses_a_different_message(tmp_path: Path, point: str) -> None:
     act = (
         "import os; from pathlib import Path; from collegium.chain import Journal;"
         "from tests.chain.test_journal import *;"
-        "Journal(Path(os.environ['FOLDER']) / 'journal.db', DOMAIN, SIGNER).sign_update(UPDATE)"
+        f"Journal(Path(os.environ['FOLDER']) / 'journal.db', DOMAIN, SIGNER).{JOURNAL[point]}"
     )
     _killed_child(point, act, tmp_path)
+    other = b"\xff" * 32
     with Journal(tmp_path / "journal.db", DOMAIN, SIGNER) as journal:
-        found = journal.find_update(UPDATE.study_id, UPDATE.round)
-        assert found == (UPDATE, None)
+        if "update" in JOURNAL[point]:
+            assert journal.find_update(UPDATE.study_id, UPDATE.round) == (UPDATE, None)
+            journal.sign_update(UPDATE)
+            with pytest.raises(DoubleSignError):
+                journal.sign_update(replace(UPDATE, commitment=other))
+        elif "attestation" in JOURNAL[point]:
+            journal.sign_attestation(ATTESTATION)
+            with pytest.raises(DoubleSignError):
+                journal.sign_attestation(replace(ATTESTATION, set_hash=other))
+        else:
+            journal.sign_endorsement(ENDORSEMENT, 0)
+            with pytest.raises(DoubleSignError):
+                journal.sign_endorsement(replace(ENDORSEMENT, proposal=other), 0)
 
 
-@pytest.mark.parametrize(("point", "is_there"), [("keystore.encrypted", False), ("keystore.written", True)])
+def test_every_named_point_of_this_package_is_killed_at() -> None:
+    parts = ("outbox.", "indexer.", "journal.", "keystore.")
+    named = {name for name in registered() if name.startswith(parts)}
+    assert named == {point for point, _ in CASES} | set(REORGANIZED) | set(JOURNAL) | {each[0] for each in KEYSTORE}
+
+
+KEYSTORE = [("keystore.encrypted", False), ("keystore.written", True)]
+
+
+@pytest.mark.parametrize(("point", "is_there"), KEYSTORE)
 def test_killed_keystore_is_whole_or_absent(tmp_path: Path, point: str, is_there: bool) -> None:
     act = (
         "import os; from pathlib import Path; from collegium.chain import keystore;"

@@ -18,6 +18,8 @@ DOMAIN = Domain(31337, "0x5FbDB2315678afecb367f032d93F642f64180aa3")
 SIGNER = LocalSigner(bytes(31) + b"\x07")
 UPDATE = Update(1, 2, b"\x01" * 32, 3, b"\x02" * 32, 5, b"\x03" * 32)
 REVEAL = Reveal(3, b"\x04" * 32, b"\x05" * 32, b"\x06" * 32, 5, ExtFields(0, 1, 10, bytes(32)))
+ATTESTATION = Attestation(1, 2, b"\x01" * 32, 3, 0b01, b"\x02" * 32)
+ENDORSEMENT = Endorsement(1, 2, b"\x01" * 32, 3, b"\x02" * 32)
 FIELDS = st.sampled_from(["ctx", "commitment", "weight", "ext"])
 
 
@@ -64,23 +66,20 @@ class TestUpdates:
 
 class TestAttestations:
     def test_wider_bitmap_may_follow(self, journal: Journal) -> None:
-        attestation = Attestation(1, 2, b"\x01" * 32, 3, 0b01, b"\x02" * 32)
-        journal.sign_attestation(attestation)
-        journal.sign_attestation(replace(attestation, bitmap=0b11))
+        journal.sign_attestation(ATTESTATION)
+        journal.sign_attestation(replace(ATTESTATION, bitmap=0b11))
 
     def test_other_set_is_refused(self, journal: Journal) -> None:
-        attestation = Attestation(1, 2, b"\x01" * 32, 3, 0b01, b"\x02" * 32)
-        journal.sign_attestation(attestation)
+        journal.sign_attestation(ATTESTATION)
         with pytest.raises(DoubleSignError):
-            journal.sign_attestation(replace(attestation, set_hash=b"\xff" * 32))
+            journal.sign_attestation(replace(ATTESTATION, set_hash=b"\xff" * 32))
 
 
 class TestEndorsements:
     def test_one_proposal_per_attempt(self, journal: Journal) -> None:
-        endorsement = Endorsement(1, 2, b"\x01" * 32, 3, b"\x02" * 32)
-        other = replace(endorsement, proposal=b"\xff" * 32)
-        journal.sign_endorsement(endorsement, attempt=0)
-        journal.sign_endorsement(endorsement, attempt=0)
+        other = replace(ENDORSEMENT, proposal=b"\xff" * 32)
+        journal.sign_endorsement(ENDORSEMENT, attempt=0)
+        journal.sign_endorsement(ENDORSEMENT, attempt=0)
         with pytest.raises(DoubleSignError):
             journal.sign_endorsement(other, attempt=0)
         journal.sign_endorsement(other, attempt=1)
