@@ -26,6 +26,4 @@ def cli(
 ) -> None:
     """Deploy, or go on with a deployment that was interrupted."""
     with commands.plain_errors():
-        commands.run_deploy(
-            provider, account, password_file, policy_path, output, council_key, council_password_file
-        )
+        commands.run_deploy(provider, account, password_file, policy_path, output, council_key, council_password_file)

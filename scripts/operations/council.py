@@ -76,8 +76,12 @@ def admit(
             continue
         nonce = chain.call("Members", "nonceOf", applicant.institution)
         message = Admit(applicant.institution, applicant.profile, applicant.name, nonce, _deadline(chain))
-        data = interface("Members").function("admit").encode(
-            (message.institution, message.profile, message.name, message.deadline, approve(chain, message, signers))
+        data = (
+            interface("Members")
+            .function("admit")
+            .encode(
+                (message.institution, message.profile, message.name, message.deadline, approve(chain, message, signers))
+            )
         )
         transaction = Transaction(chain.address_of("Members"), data)
         done = send(sender, transaction)

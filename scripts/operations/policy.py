@@ -18,7 +18,10 @@ __all__ = ["MinimumWindows", "Policy"]
 _SECTIONS: Mapping[str, Mapping[str, str]] = {
     "council": {"members": "council", "threshold": "threshold"},
     "token": {
-        "name": "token_name", "symbol": "token_symbol", "supply": "token_supply", "recipient": "token_recipient",
+        "name": "token_name",
+        "symbol": "token_symbol",
+        "supply": "token_supply",
+        "recipient": "token_recipient",
     },
     "bonds": {"unbonding_period": "unbonding_period", "reward_hold": "reward_hold"},
     "minimum_windows": {},
