@@ -57,6 +57,7 @@ def run(world: World, folder: Path, *, point: str = "", confirmations: int = 0, 
     return done.returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("point", "passes"), CASES)
 def test_killed_sender_pays_exactly_once(world: World, tmp_path: Path, point: str, passes: int) -> None:
     world.deployment.save(tmp_path / "deployment.json")
