@@ -29,6 +29,8 @@ abstract contract JudgingWorld is CollegiumWorld {
     int32[64] internal next;
     /// what Opened paths are drawn from; a liar about the tail sets its own
     bytes32 internal drawn;
+    /// path of the base model: that of the genesis, then that of what was proposed
+    bytes32 private modelPath;
     /// base model of the running round, and what RoundOpened said
     bytes32 internal parentRecord;
     bytes32 internal baseRoot;
@@ -39,6 +41,9 @@ abstract contract JudgingWorld is CollegiumWorld {
         deploy();
         count = count_;
         leaf = leaf_;
+        modelPath = "genesis";
+        delete mean;
+        delete next;
         depth = TreeReference.depthOf((uint256(count_) + 63) / 64);
         for (uint256 k; k < 64; ++k) model[k] = int32(Rounds.draw(keccak256(abi.encode("genesis", k)), -(1 << 22), 1 << 22));
         Format memory f = format(count_);
@@ -75,7 +80,7 @@ abstract contract JudgingWorld is CollegiumWorld {
     }
 
     function modelOpened() internal view returns (Opened memory) {
-        return opened(model, "model");
+        return opened(model, modelPath);
     }
 
     function meanOpened() internal view returns (Opened memory) {
@@ -121,7 +126,10 @@ abstract contract JudgingWorld is CollegiumWorld {
 
     /// @notice Draws updates, then opens, commits, reveals and certifies; the honest mean and step are in `mean` and `next`.
     function trainRound() internal returns (uint32 round) {
-        if (mean[0] != 0 || next[0] != 0) model = next;
+        if (next[0] != 0) {
+            model = next;
+            modelPath = "next";
+        }
         openAndNote();
         bytes32 ctx;
         (round, ctx) = live();
