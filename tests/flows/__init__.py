@@ -1,0 +1,1 @@
+"""Whole rounds on real contracts: every course that DESIGN promises an end for."""
