@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,15 @@ def audit_study(
     stores: MultiStore,
     study_id: int,
     *,
-    folder: Path,
+    folder: Path | None = None,
     progress: Progress | None = None,
     trusted_head: str | None = None,
     threads: int = 1,
 ) -> Report:
     """Replay a study from the deployment's first block and recompute every final round.
 
-    stores: where blobs are read from; every one is verified. folder: keeps what was fetched. trusted_head: hash of
+    stores: where blobs are read from; every one is verified. folder: keeps what was fetched, by default
+    for as long as this takes. trusted_head: hash of
     the last block from another source, 0x hex; without it the report shows which head the node served.
 
     Raises:
@@ -78,7 +80,8 @@ def audit_study(
     with _guarded(findings.of("model")):
         check_model(history, world.study, findings)
     with _guarded(findings.of("events"), "blobs: "):
-        Blobs(stores, folder, world.study, findings, threads).check(world, progress)
+        with _kept(folder) as kept:
+            Blobs(stores, kept, world.study, findings, threads).check(world, progress)
     return _report(history, world, findings)
 
 
@@ -133,6 +136,15 @@ def _guarded(tally: Tally, where: str = "") -> Iterator[None]:
         raise
     except (CollegiumError, ArithmeticError, LookupError, ValueError, TypeError, AssertionError) as error:
         tally.fail(f"{where}{error.message if isinstance(error, CollegiumError) else repr(error)}")
+
+
+@contextlib.contextmanager
+def _kept(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="collegium-audit-") as temporary:
+        yield Path(temporary)
 
 
 def _report(history: History, world: World, findings: Findings) -> Report:

@@ -73,9 +73,7 @@ class Account:
     def send_all(self, intents: Sequence[Intent]) -> list[Sent]:
         return [self.send(intent) for intent in intents]
 
-    def send_raw(
-        self, to: str, calldata: bytes, value: int = 0, gas: int | None = None, function: str = ""
-    ) -> Sent:
+    def send_raw(self, to: str, calldata: bytes, value: int = 0, gas: int | None = None, function: str = "") -> Sent:
         """To any address; an empty one creates a contract."""
         rpc = self._chain.rpc
         call = {"from": self.address, "data": "0x" + calldata.hex(), "value": hex(value)}
