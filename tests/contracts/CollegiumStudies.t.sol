@@ -431,6 +431,17 @@ contract CollegiumStudiesTest is CollegiumWorld {
         collegium.openRound(study);
     }
 
+    function test_opening_needs_the_clients_of_the_plan() public {
+        Plan memory p = plan();
+        p.minClients = 4;
+        study = collegium.createStudy(p, format(1000));
+        for (uint256 i; i < 3; ++i) joinStudy(i);
+        cheats.prank(cheats.addr(COORDINATOR));
+        collegium.enlist(study);
+        cheats.expectRevert(abi.encodeWithSelector(ICollegium.RoundTooFewInvited.selector, 3, 4));
+        collegium.openRound(study);
+    }
+
     function test_opening_needs_members_invited_and_an_aggregator() public {
         suspend(cheats.addr(HOSPITAL), true);
         suspend(cheats.addr(HOSPITAL + 1), true);
