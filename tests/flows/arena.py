@@ -12,6 +12,7 @@ Nothing moves the clock: a phase that must time out gets a short window, the oth
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 import time
@@ -136,14 +137,15 @@ class Arena:
         home = self.folder / name
         for part in ("keystore", "state", "store"):
             (home / part).mkdir(parents=True)
-        others = [f"http://127.0.0.1:{port}" for port in self.ports if not coordinator.get("listen", "").endswith(f":{port}")]
+        own = str(coordinator.get("listen", "")).rpartition(":")[2]
+        others = [f"http://127.0.0.1:{port}" for port in self.ports if str(port) != own]
         settings = {
             "network": {
                 "rpc_url": self.rpc_url, "chain_id": self.chain.chain_id, "poll_interval": POLL, "retry_for": 1.0,
                 "deployment": str(self.folder / "federation" / "deployment.json"),
             },
             "keys": {"password_file": "password"},
-            "stores": {"read": self._read or ([] if site >= 0 else others), "push": self._push},
+            "stores": {"read": [*self._read, *others], "push": self._push},
             "coordinators": {"urls": self.urls},
             "node": self._node,
             "coordinator": dict(coordinator),
@@ -164,6 +166,18 @@ class Arena:
     def make_watcher_home(self, name: str = "watcher") -> Path:
         """A home with a funded key of no institution."""
         return self._make_home(name, self.federation.admit(name, stake=1), site=len(self.hospitals), coordinator={})
+
+    def add_twin(self, at: int) -> Path:
+        """A second home with the key of a coordinator, known to every hospital; nothing of it runs yet."""
+        (port,) = free_ports(1)
+        twin = self.folder / f"coordinator-{len(self.coordinators)}"
+        shutil.copytree(self.coordinators[at], twin)
+        _edit(twin, lambda settings: settings["coordinator"].update(listen=f"127.0.0.1:{port}"))
+        self.coordinators.append(twin)
+        self.urls.append(f"http://127.0.0.1:{port}")
+        for home in self.hospitals:
+            _edit(home, lambda settings: settings["coordinators"].update(urls=self.urls))
+        return twin
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -333,6 +347,13 @@ class Arena:
         self._indexer.sync()
         assert_conserved(self.chain, self._indexer.events())
         return view
+
+
+def _edit(home: Path, change: Callable[[Any], None]) -> None:
+    path = home / "collegium.toml"
+    settings = tomlkit.parse(path.read_text())
+    change(settings)
+    path.write_text(tomlkit.dumps(settings))
 
 
 def free_ports(count: int) -> list[int]:

@@ -31,7 +31,8 @@ def compute_obligations(chain: Chain, events: Sequence[ChainEvent]) -> int:
         for event in events
         if event.name == "StakeLocked"
     }
-    fines = [event.args for event in events if event.name == "Fined"]
+    fined = [event for event in events if event.name == "Fined"]
+    fines = [event.args for event in fined]
     challengers = {args["challenger"] for args in fines} - {ZERO_ADDRESS}
     challengers |= {event.args["announcer"] for event in events if event.name == "RewardRedirected"}
     total = 0
@@ -39,9 +40,9 @@ def compute_obligations(chain: Chain, events: Sequence[ChainEvent]) -> int:
         total += stake.free + stake.unbonding
     total += sum(contracts.lock(study, who, Role(role)).amount for study, who, role in locks)
     total += sum(contracts.credit(challenger) for challenger in challengers)
-    for args in fines:
-        total += chain.call("Bonds", "heldRewardOf", args["key"])["amount"]
-        shares = chain.call("Bonds", "sharesOf", args["key"])
+    for key in [event.bytes32("key") for event in fined]:
+        total += chain.call("Bonds", "heldRewardOf", key)["amount"]
+        shares = chain.call("Bonds", "sharesOf", key)
         total += shares["share"] * len(bits(shares["unclaimed"]))
     total += sum(chain.call("Bonds", "burnable", study) for study in {args["studyId"] for args in fines})
     return total
