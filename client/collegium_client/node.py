@@ -25,6 +25,7 @@ from collegium.errors import (
     CollegiumError,
     DoubleSignError,
     RevertedError,
+    TimedOutError,
     VerificationError,
 )
 from collegium.files import write_atomically
@@ -123,11 +124,11 @@ class Node:
         Returns how many final rounds it has seen.
         """
         stop = stop or threading.Event()
-        final = 0
-        self._parts.outbox.resume()
+        final, resumed = 0, False
         try:
             while not stop.is_set():
-                view = self.look()
+                resumed = resumed or self._resume()
+                view = self.look() if resumed else None
                 if view is not None:
                     final = len(view.final_rounds)
                     if until is not None and final >= until and self._has_finished(view):
@@ -138,19 +139,31 @@ class Node:
         finally:
             self._parts.pusher.close()
 
+    def _resume(self) -> bool:
+        """Bring to its end what an earlier process began to send; false while the chain's node does not answer."""
+        try:
+            self._parts.outbox.resume()
+        except (ChainUnreachableError, TimedOutError) as error:
+            self._note_outage(error)
+            return False
+        return True
+
     def look(self) -> StudyView | None:
         """Read the chain; None while its node does not answer."""
         try:
             view = self._follower.refresh()
         except ChainUnreachableError as error:
-            if not self._unreachable:
-                self._report("chain_unreachable", reason=error.message)
-            self._unreachable = True
+            self._note_outage(error)
             return None
         if self._unreachable:
             self._report("chain_reachable")
         self._unreachable = False
         return view
+
+    def _note_outage(self, error: CollegiumError) -> None:
+        if not self._unreachable:
+            self._report("chain_unreachable", reason=error.message)
+        self._unreachable = True
 
     def step(self, view: StudyView) -> None:
         """Do what the current phase asks of this node; errors of one step never end the node."""
@@ -168,10 +181,13 @@ class Node:
         try:
             self.take_part(view, round)
         except ChainUnreachableError as error:
-            self._report("chain_unreachable", reason=error.message)
+            self._note_outage(error)
         except RevertedError as error:
             # Somebody else was faster, or the phase has just ended; the next look tells.
-            self._report("not_accepted", round=round.number, reason=error.message)
+            self._tell_once(f"not_accepted:{error.message}", round, reason=error.message)
+        except CollegiumError as error:
+            # No gas, a full disk, a transaction that waits: said once, tried again until the round is over.
+            self._tell_once(f"failed:{error.code}", round, code=error.code, reason=error.message, hint=error.hint)
 
     def take_part(self, view: StudyView, round: RoundView) -> None:
         """One look at one round, from its opening to its record."""

@@ -79,10 +79,12 @@ class Watcher:
     def run(self, *, until: int | None = None, stop: threading.Event | None = None) -> list[Case]:
         """Watch until the study has `until` final rounds and all were checked (None: for ever), or `stop` is set."""
         stop = stop or threading.Event()
-        self._refuter.resume()
-        unreachable = False
+        resumed = unreachable = False
         while not stop.is_set():
             try:
+                if not resumed:
+                    self._refuter.resume()
+                    resumed = True
                 view = self._follower.refresh()
                 self.step(view)
                 unreachable = False
@@ -145,9 +147,9 @@ class Watcher:
             seen.proposals.add(final.hash)
         for failed in round.proposals[:-1]:
             if failed.hash not in seen.proposals or f"R11:{failed.hash.hex()}" not in seen.told:
+                self._watch_contradiction(round, final, failed)
                 seen.proposals.add(failed.hash)
                 seen.told.add(f"R11:{failed.hash.hex()}")
-                self._watch_contradiction(round, final, failed)
 
     def watch_proposal(self, view: StudyView, round: RoundView) -> None:
         """Recompute the live proposal and refute it when a coordinate is wrong."""
@@ -163,8 +165,8 @@ class Watcher:
                 seen.told.add(f"withheld:{live.hash.hex()}")
                 self._report("withheld", round=round.number, proposal=live.hash, reason=error.message)
             return
-        seen.proposals.add(live.hash)
         if refutation is None:
+            seen.proposals.add(live.hash)
             self._report("checked", round=round.number, proposal=live.hash, aggregator=live.proposal.aggregator)
             return
         case = Case.make(
@@ -179,9 +181,13 @@ class Watcher:
             claimed=refutation.claimed,
             right=refutation.right,
         )
-        self._report("wrong_coordinate", **case.explain(view.format))
+        if f"wrong:{live.hash.hex()}" not in seen.told:
+            seen.told.add(f"wrong:{live.hash.hex()}")
+            self._report("wrong_coordinate", **case.explain(view.format))
         left = round.deadline_at(self._time.now()) - self._time.now()
         self._refuter.prove(case, seconds_left=left, window=view.plan.challenge_window)
+        # Only now: a proof that could not be sent is tried again at the next look.
+        seen.proposals.add(live.hash)
 
     def _find(self, view: StudyView, round: RoundView, found: ProposalView) -> Any:
         """Evidence against a proposal, None for an honest one. Raises `RootMismatchError` for withheld bytes."""
@@ -271,7 +277,6 @@ class Watcher:
                 seen.updates.add(index)
                 self._report("bad_update", round=round.number, seat=index, code=error.code, reason=error.message)
                 continue
-            seen.updates.add(index)
             signed = self._signed_update(round, index)
             if signed is None:
                 continue
@@ -289,6 +294,7 @@ class Watcher:
                     claimed=refutation.claimed,
                 )
                 self._refuter.prove(case)
+            seen.updates.add(index)
 
     def _signed_update(self, round: RoundView, index: int) -> Signed[Update] | None:
         """The committed update with its signature, from the transaction that carried it."""
@@ -330,7 +336,6 @@ class Watcher:
         carried += [event.transaction for event in round.skipped]
         if len(carried) == seen.commits:
             return
-        seen.commits = len(carried)
         known: dict[int, Signed[Update]] = {}
         for transaction in dict.fromkeys(carried):
             for signed in self._signed_in(round, transaction):
@@ -348,6 +353,7 @@ class Watcher:
                     evidence=build_equivocation_evidence(first, signed),
                 )
                 self._refuter.prove(case)
+        seen.commits = len(carried)
 
 
 def _roots(proposal: Proposal) -> tuple[bytes, bytes, bytes]:

@@ -93,10 +93,13 @@ class Coordinator:
 
     def run(self, stop: threading.Event) -> None:
         """Step until `stop` is set; an unreachable node or store is waited for, nothing is lost."""
-        self._outbox.resume()
+        resumed = False
         while not stop.is_set():
             acted = False
             try:
+                if not resumed:
+                    self._outbox.resume()
+                    resumed = True
                 acted = self.step()
             except CollegiumError as error:
                 logger.warning("%s: %s", error.code, error)

@@ -62,7 +62,9 @@ def test_one_round_in_processes(devnet: Devnet, tmp_path: Path) -> None:
         processes = [each.start("collegium", "train", "run", "1", "--rounds", "1", "--json") for each in hospitals]
         for hospital, process in zip(hospitals, processes, strict=True):
             assert process.wait(120) == 0, hospital.log()
-        model = hospitals[0].run("collegium", "model", "verify", "1")
+        pulled = tmp_path / "model.safetensors"
+        hospitals[0].run("collegium", "model", "pull", "1", "--output", pulled)
+        model = hospitals[1].run("collegium", "model", "verify", "1", pulled)
         status = hospitals[1].run("collegium", "round", "status", "1")
         assert status, model
         info = coordinator.run("collegium-coordinator", "status")
