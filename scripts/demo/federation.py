@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -131,6 +132,8 @@ class Federation:
         with self.step("join_and_start"):
             self.start_watcher()
             self.each(self.hospitals, self.join)
+            for party in self.hospitals:
+                self.start_training(party)
 
     def start_chain(self) -> None:
         """One real node that mines a block per transaction and keeps the machine's time."""
@@ -221,7 +224,7 @@ class Federation:
             options += ["--set", f"coordinator.listen={listen}", "--set", f"coordinator.rounds={self.options.rounds}"]
             if self.stores:
                 store = self.stores[self.coordinators.index(party) % len(self.stores)]
-                options += ["--set", f"coordinator.store={store}"]
+                options += ["--set", f"coordinator.store={store}", "--set", f"stores.own={json.dumps([store])}"]
         for uri in self.stores or urls:
             options += ["--store", uri]
         return options
@@ -238,7 +241,9 @@ class Federation:
         deployment = ("--deployment", self.deployment_file)
 
         def refuse() -> None:
-            done = self.ape_raw("admit", first, *deployment, *self.council_options(first), *asked[:1])
+            # Somebody whom nobody else admits: all three commands run at the same time.
+            alone = f"{LocalSigner(secrets.token_bytes(32)).address}=Impostor"
+            done = self.ape_raw("admit", first, *deployment, *self.council_options(first), alone)
             if done.code != 7 or "council members approved" not in done.stderr:
                 raise CommandFailed(f"one council member alone should have been refused\n{done.stdout}{done.stderr}")
             self.say(
@@ -334,10 +339,13 @@ contradiction_fine = "500"
         self.services["watcher"] = self.processes.start("watcher", command, env=self.watcher.environment)
 
     def join(self, party: Party) -> None:
-        """Read the plan, approve the task's digest, sign, lock, and start training."""
+        """Read the plan, approve the task's digest, sign, lock."""
         self.cli(party, "study", "approve-task", TASK, "--yes")
         joined = self.cli(party, "join", str(STUDY), "--accept-open-updates", "--yes")
         party.hash_of["joined"] = joined["transactions"][-1]["hash"]
+
+    def start_training(self, party: Party) -> None:
+        """The hospital's node, until the study has its rounds."""
         command = ["collegium", "train", "run", str(STUDY), "--rounds", str(self.options.rounds)]
         self.services[party.name] = self.processes.start(party.name, command, env=party.environment)
 

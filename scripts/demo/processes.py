@@ -107,7 +107,8 @@ class Processes:
         return Finished(process.returncode, _parse(stdout), stdout, stderr)
 
     def start(self, who: str, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> Service:
-        """Start and leave running."""
+        """Start and leave running. Only from the main thread: Linux ends the child with the thread that started it."""
+        assert threading.current_thread() is threading.main_thread()
         argv = [str(part) for part in command]
         self.say(show(who, argv) + " &")
         log = self.logs / f"{who}.log"

@@ -23,6 +23,7 @@ __all__ = [
     "deployment_option",
     "plain_errors",
     "run_admit",
+    "run_create_study",
     "run_deploy",
     "run_fund",
     "sender_options",
@@ -148,6 +149,26 @@ def run_fund(
     chain = open_chain(sender, deployment)
     mined = fund(chain, sender, [read_grant(each) for each in grants], say=_say)
     click.echo(json.dumps({"transactions": ["0x" + each.hash.hex() for each in mined]}))
+
+
+def run_create_study(
+    provider: Any,
+    account: str,
+    password_file: Path | None,
+    deployment: Path | None,
+    home: Path,
+    stores: Sequence[str],
+    plan: Path,
+) -> None:
+    """Prints study and transaction as JSON on standard output."""
+    from collegium_client.home import Home
+
+    from .studies import create_study
+
+    sender = open_sender(provider, account, password_file)
+    chain = open_chain(sender, deployment)
+    done = create_study(chain, sender, plan, Home(home), stores=tuple(stores), say=_say)
+    click.echo(json.dumps({"study": done.study_id, "transactions": ["0x" + done.mined.hash.hex()]}))
 
 
 def _say(line: str) -> None:
