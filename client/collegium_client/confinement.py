@@ -178,6 +178,8 @@ def _continue_as_first_process() -> None:
             os.close(fd)
         except OSError:
             continue
+    # Asked to end, it ends the child first, so that nothing stays for others to reap.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
     _, status = os.waitpid(child, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 

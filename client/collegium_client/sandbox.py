@@ -40,6 +40,7 @@ __all__ = ["Confinement", "Sandbox", "SandboxSettings", "TaskDescription", "Trai
 State = dict[str, np.ndarray]
 
 _START_SECONDS = 180.0
+_END_SECONDS = 2.0
 _HEADER_BYTES = 1 << 20
 _SEATBELT = Path("/usr/bin/sandbox-exec")
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT", "TZ")
@@ -215,6 +216,9 @@ class Sandbox:
         process, self._process = self._process, None
         if process is None:
             return
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
