@@ -44,22 +44,28 @@ POLL = 0.1
 WINDOWS = {"commit_window": 40, "reveal_window": 40, "certify_window": 40, "propose_window": 40, "challenge_window": 40}
 PATIENCE = 60.0
 _seeds = iter(range(1, 1 << 30))
+Work = Callable[[threading.Event, Callable[[], None]], None]
+"""Opens a role, calls its second argument, and runs until the event is set."""
 
 
 class Running:
     """A role in a thread. Raises what it died of when it is stopped."""
 
-    def __init__(self, name: str, work: Callable[[threading.Event], None]) -> None:
-        self.name, self.error = name, None  # type: tuple[str, BaseException | None]
-        self._stop = threading.Event()
+    def __init__(self, name: str, work: Work) -> None:
+        self.name = name
+        self.error: BaseException | None = None
+        self._stop, self._opened = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
         self._thread.start()
+        assert self._opened.wait(PATIENCE), f"{name} does not open"
 
-    def _run(self, work: Callable[[threading.Event], None]) -> None:
+    def _run(self, work: Work) -> None:
         try:
-            work(self._stop)
+            work(self._stop, self._opened.set)
         except BaseException as error:
             self.error = error
+        finally:
+            self._opened.set()
 
     @property
     def is_alive(self) -> bool:
@@ -181,15 +187,16 @@ class Arena:
 
     # -- running --------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, work: Callable[[threading.Event], None]) -> Running:
+    def start(self, name: str, work: Work) -> Running:
         self._running[name] = Running(name, work)
         return self._running[name]
 
     def start_hospital(self, at: int, **options: Any) -> Running:
         """options: of `open_hospital`."""
 
-        def work(stop: threading.Event) -> None:
+        def work(stop: threading.Event, opened: Callable[[], None]) -> None:
             with open_hospital(self.hospitals[at], **options) as node:
+                opened()
                 node.run(stop=stop)
 
         return self.start(f"hospital-{at}", work)
@@ -204,8 +211,9 @@ class Arena:
         """options: of `open_coordinator`. Returns once it serves."""
         coordinator = open_coordinator(self.coordinators[at], **options)
 
-        def work(stop: threading.Event) -> None:
+        def work(stop: threading.Event, opened: Callable[[], None]) -> None:
             with coordinator:
+                opened()
                 coordinator.run(stop)
 
         return self.start(f"coordinator-{at}", work)
@@ -213,8 +221,9 @@ class Arena:
     def start_watcher(self, name: str = "watcher") -> Running:
         home = self.make_watcher_home(name)
 
-        def work(stop: threading.Event) -> None:
+        def work(stop: threading.Event, opened: Callable[[], None]) -> None:
             with open_watcher(home) as watcher:
+                opened()
                 watcher.run(stop=stop)
 
         return self.start(name, work)
