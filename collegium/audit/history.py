@@ -170,7 +170,7 @@ def _prove(chain: Chain, recorder: _Recorder, head: int, head_hash: str, tally: 
     for number, body in zip(numbers, bodies, strict=True):
         header = recorder.headers[number]
         try:
-            listed = _prove_block(chain.rpc, number, header, body)
+            listed = _prove_block(chain.rpc, number, header, body, tally)
             transactions |= {each.hash: each for each in listed}
             events += _events_of(chain, number, header, listed, recorder.receipts.get(number, ()))
         except _Unproven as error:
@@ -184,7 +184,9 @@ class _Unproven(Exception):
     pass
 
 
-def _prove_block(rpc: Rpc, number: int, header: Mapping[str, Any], body: Mapping[str, Any]) -> list[Transaction]:
+def _prove_block(
+    rpc: Rpc, number: int, header: Mapping[str, Any], body: Mapping[str, Any], tally: Tally
+) -> list[Transaction]:
     """The block's transactions, which must give the header's root."""
     if header is None or "0x" + compute_block_hash(header).hex() != header["hash"].lower():
         raise _Unproven("its header does not give its hash")
@@ -196,17 +198,17 @@ def _prove_block(rpc: Rpc, number: int, header: Mapping[str, Any], body: Mapping
     except _MALFORMED:
         proven = False
     if not proven:
-        # A kind of transaction that is not known here: its raw bytes prove the others, and are not read themselves.
+        # Perhaps a kind of transaction that is not known here; its raw bytes prove themselves.
         raws = _raw_transactions(rpc, fields)
         if compute_ordered_root(raws) != root:
             raise _Unproven("its transactions do not give the header's root: calldata was altered")
         for each, raw in zip(fields, raws, strict=True):
-            if _encoded(each) not in (raw, None):
-                raise _Unproven(f"transaction {each.get('hash')} was altered")
-    return [
-        read_transaction(each if _encoded(each) is not None else {}, raw, number, time)
-        for each, raw in zip(fields, raws, strict=True)
-    ]
+            if _encoded(each) not in (None, raw):
+                tally.fail(f"block {number}: transaction {each['hash']} is shown with other fields than its bytes have")
+    listed = [read_transaction(raw, number, time) for raw in raws]
+    if [each.hash for each in listed] != [str(each.get("hash")).lower() for each in fields]:
+        raise _Unproven("its transactions have other hashes than the node says")
+    return listed
 
 
 def _encoded(fields: Mapping[str, Any]) -> bytes | None:

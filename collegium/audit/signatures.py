@@ -48,7 +48,8 @@ class Signatures:
             "ProposalEndorsed": self._endorsed,
             "RoundFinalized": self._finalized,
         }.get(event.name)
-        view = world.study.round(event.args["round"]) if handler and world.study else None
+        ours = handler is not None and world.study is not None and event.study_id == world.study_id
+        view = world.study.round(event.args["round"]) if ours and world.study else None
         if handler is not None and view is not None:
             handler(event, world, view)
 

@@ -79,9 +79,8 @@ def audit_study(
         check_money(history, world, findings)
     with _guarded(findings.of("model")):
         check_model(history, world.study, findings)
-    with _guarded(findings.of("events"), "blobs: "):
-        with _kept(folder) as kept:
-            Blobs(stores, kept, world.study, findings, threads).check(world, progress)
+    with _guarded(findings.of("events"), "blobs: "), _kept(folder) as kept:
+        Blobs(stores, kept, world.study, findings, threads).check(world, progress)
     return _report(history, world, findings)
 
 

@@ -83,18 +83,17 @@ def encode_transaction(fields: Mapping[str, Any]) -> bytes:
     return (bytes([kind]) if kind else b"") + bytes(rlp.encode(items))
 
 
-def read_transaction(fields: Mapping[str, Any], raw: bytes, block: int, time: int) -> Transaction:
-    """A transaction whose bytes are proven. fields: those that gave `raw`; none for a type that is not known here."""
-    to = fields.get("to")
-    return Transaction(
-        "0x" + keccak(raw).hex(),
-        block,
-        time,
-        checksum_address(to) if to else None,
-        bytes.fromhex(fields["input"][2:]) if fields else b"",
-        to_int(fields["nonce"]) if fields else 0,
-        raw,
-    )
+def read_transaction(raw: bytes, block: int, time: int) -> Transaction:
+    """A transaction from its own bytes, so that nothing else need be believed; of an unknown type only the hash."""
+    import rlp
+
+    digest = "0x" + keccak(raw).hex()
+    kind, body = (0, raw) if raw[:1] >= b"\xc0" else (raw[0], raw[1:])
+    if kind not in _FIELDS:
+        return Transaction(digest, block, time, None, b"", 0, raw)
+    values = dict(zip((name for name, _ in _FIELDS[kind]), rlp.decode(body), strict=False))
+    to = checksum_address(values["to"]) if values["to"] else None
+    return Transaction(digest, block, time, to, bytes(values["input"]), int.from_bytes(values["nonce"], "big"), raw)
 
 
 def _item(value: Any, form: str) -> Any:
