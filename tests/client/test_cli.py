@@ -59,7 +59,11 @@ class TestStart:
             assert name in done.stdout
 
     def test_help_is_quick(self) -> None:
-        code = "import sys; sys.path[:0] = sys.argv[1:]; sys.argv = ['collegium', '--help']; from collegium_client.cli import main; main()"
+        code = (
+            "import sys; sys.path[:0] = sys.argv[1:]; sys.argv = ['collegium', '--help']\n"
+            "from collegium_client.cli import main\n"
+            "main()"
+        )
         spent = []
         for _ in range(3):
             before = os.times()
