@@ -173,16 +173,23 @@ class Arena:
         """A home with a funded key of no institution."""
         return self._make_home(name, self.federation.admit(name, stake=1), site=len(self.hospitals), coordinator={})
 
+    def edit(self, home: Path, table: str, **values: Any) -> None:
+        """Change settings of a home."""
+        path = home / "collegium.toml"
+        settings = tomlkit.parse(path.read_text())
+        settings[table].update(values)  # type: ignore[union-attr]
+        path.write_text(tomlkit.dumps(settings))
+
     def add_twin(self, at: int) -> Path:
         """A second home with the key of a coordinator, known to every hospital; nothing of it runs yet."""
         (port,) = free_ports(1)
         twin = self.folder / f"coordinator-{len(self.coordinators)}"
         shutil.copytree(self.coordinators[at], twin)
-        _edit(twin, lambda settings: settings["coordinator"].update(listen=f"127.0.0.1:{port}"))
+        self.edit(twin, "coordinator", listen=f"127.0.0.1:{port}")
         self.coordinators.append(twin)
         self.urls.append(f"http://127.0.0.1:{port}")
         for home in self.hospitals:
-            _edit(home, lambda settings: settings["coordinators"].update(urls=self.urls))
+            self.edit(home, "coordinators", urls=self.urls)
         return twin
 
     # -- running --------------------------------------------------------------------------------------------------
@@ -231,13 +238,22 @@ class Arena:
     def stop(self, name: str) -> None:
         self._running.pop(name).stop()
 
+    def check(self) -> None:
+        """Raises when a role has died."""
+        for running in self._running.values():
+            running.check()
+
     def close(self) -> None:
+        self.close_roles()
+        self._indexer.close()
+
+    def close_roles(self) -> None:
+        """Stop everything that runs."""
         for running in self._running.values():
             running.ask_to_stop()
         for running in self._running.values():
             running.stop(check=False)
         self._running = {}
-        self._indexer.close()
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -255,8 +271,7 @@ class Arena:
         """The first truthy answer of `look`; fails when a role dies or time is over."""
         give_up = time.monotonic() + seconds
         while not (found := look(self.view())):
-            for running in self._running.values():
-                running.check()
+            self.check()
             assert time.monotonic() < give_up, f"{what} did not happen; {self.describe()}"
             time.sleep(0.05)
         return found
@@ -356,13 +371,6 @@ class Arena:
         self._indexer.sync()
         assert_conserved(self.chain, self._indexer.events())
         return view
-
-
-def _edit(home: Path, change: Callable[[Any], None]) -> None:
-    path = home / "collegium.toml"
-    settings = tomlkit.parse(path.read_text())
-    change(settings)
-    path.write_text(tomlkit.dumps(settings))
 
 
 def free_ports(count: int) -> list[int]:

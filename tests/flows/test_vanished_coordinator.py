@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.chain, pytest.mark.flow]
 
 
 def test_missed_duty_is_fined_and_taken_over(arena: Callable[..., Arena]) -> None:
-    world = arena(coordinators=2, rounds=2, plan={"propose_window": 4})
+    world = arena(coordinators=2, rounds=2, plan={"propose_window": 4}, coordinator={"stagger": 0.02})
     world.start_coordinator(0)
     world.start_hospitals()
     final = world.wait_final(1)
