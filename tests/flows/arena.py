@@ -22,6 +22,7 @@ from typing import Any
 
 import tomlkit
 
+from collegium.audit import Report, audit_study
 from collegium.chain import Indexer, RoundView, StudyView, keystore
 from collegium.chain.devnet import Devnet
 from collegium.chain.events import ChainEvent
@@ -370,7 +371,13 @@ class Arena:
         assert len(commits) == len(set(commits)), "a hospital committed twice"
         self._indexer.sync()
         assert_conserved(self.chain, self._indexer.events())
+        report = self.audit()
+        assert report.verdict == "ok", "\n".join(report.lines())
         return view
+
+    def audit(self, *but: str) -> Report:
+        """From public events and the stores of all homes but those named."""
+        return audit_study(self.chain, self._source(self.view(), *but).stores, self.study_id)
 
 
 def free_ports(count: int) -> list[int]:
