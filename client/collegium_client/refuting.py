@@ -106,13 +106,11 @@ class Case:
     def from_json(cls, data: bytes) -> Case:
         """The reverse of `to_json`."""
         content = json.loads(data)
-        kinds = {"proposal": Proposal, "proof": RecordProof, "failed": Proposal}
-        return cls(
-            kind=Kind(content["kind"]),
-            **{name: content[name] for name in _PLAIN},
-            **{name: bytes.fromhex(content[name]) for name in ("ctx", "evidence", "salt")},
-            **{name: None if content[name] is None else kind.from_abi(content[name]) for name, kind in kinds.items()},
-        )
+        kinds: dict[str, Any] = {"proposal": Proposal, "proof": RecordProof, "failed": Proposal}
+        fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
+        fields |= {name: bytes.fromhex(content[name]) for name in ("ctx", "evidence", "salt")}
+        fields |= {name: kind.from_abi(content[name]) for name, kind in kinds.items() if content[name] is not None}
+        return cls(kind=Kind(content["kind"]), **fields)
 
 
 _PLAIN = (
@@ -192,7 +190,7 @@ class Refuter:
             return error.message
         return ""
 
-    def _close(self, case: Case, stage: str, **fields: str) -> Case:
+    def _close(self, case: Case, stage: str, **fields: Any) -> Case:
         case = replace(case, stage=stage, **fields)
         self._write(case)
         crashpoint("watcher.case_closed")

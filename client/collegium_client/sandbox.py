@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save_file
 
@@ -37,7 +38,7 @@ from .worker import MAX_FRAME, write_frame
 
 __all__ = ["Confinement", "Sandbox", "SandboxSettings", "TaskDescription", "Trained"]
 
-State = dict[str, np.ndarray]
+State = dict[str, NDArray[Any]]
 
 _START_SECONDS = 180.0
 _END_SECONDS = 2.0
@@ -330,7 +331,7 @@ class Sandbox:
 
     def train(
         self,
-        base: Mapping[str, np.ndarray],
+        base: Mapping[str, NDArray[Any]],
         *,
         seed: int,
         round: int,
@@ -366,7 +367,7 @@ class Sandbox:
             raise TaskResultRejected("The task's report is malformed.")
         return Trained(state, kept, max(1, report["num_examples"]), report)
 
-    def evaluate(self, state: Mapping[str, np.ndarray], *, buffers: bytes = b"") -> dict[str, float]:
+    def evaluate(self, state: Mapping[str, NDArray[Any]], *, buffers: bytes = b"") -> dict[str, float]:
         """Return the task's metrics on the local holdout."""
         self.describe()
         self.start()
@@ -378,7 +379,7 @@ class Sandbox:
         metrics = self._call(request, self._settings.timeout_seconds).get("metrics", {})
         return {str(name): float(value) for name, value in metrics.items()}
 
-    def _give(self, name: str, state: Mapping[str, np.ndarray]) -> str:
+    def _give(self, name: str, state: Mapping[str, NDArray[Any]]) -> str:
         path = self._scratch / "in" / f"{name}.safetensors"
         save_file({key: np.ascontiguousarray(value, np.float32) for key, value in state.items()}, path)
         return str(path)

@@ -171,7 +171,7 @@ class _TensorBatches:
 
     def __iter__(self) -> Any:
         order = torch.randperm(len(self._tensors[0]), generator=self._generator)
-        for part in order.split(self._size):
+        for part in torch.split(order, self._size):
             yield tuple(tensor[part] for tensor in self._tensors)
 
 

@@ -56,7 +56,9 @@ def main() -> None:
     from collegium_client.confinement import Policy, confine
 
     collegium_client.task.Task  # noqa: B018
-    policy = {key: tuple(value) if isinstance(value, list) else value for key, value in first["policy"].items()}
+    policy: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in first["policy"].items()
+    }
     enforced = confine(Policy(**policy))
     server = _Server(first, answers)
     write_frame(answers, {"ok": True, "enforced": enforced, **server.versions})

@@ -88,16 +88,17 @@ class _Lazy(click.RichCommand):
     """A command that is listed by name and imported when it is reached."""
 
     def __init__(self, name: str, module: str, function: str, text: str) -> None:
-        super().__init__(name, help=text)
+        super().__init__(name=name, help=text)
         self._module, self._function = module, function
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.RichContext:
+    ) -> Any:
         module = importlib.import_module(f"collegium_client.cli.{self._module}")
         loaded: click.RichCommand = getattr(module, self._function)
         loaded.name = self.name
-        return loaded.make_context(info_name, args, parent, **extra)
+        made: Any = loaded.make_context(info_name, args, parent, **extra)
+        return made
 
 
 class _Group(click.RichGroup):

@@ -17,6 +17,8 @@ __all__ = ["audit"]
 @click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address instead of the home's.")
 @click.option("--deployment", type=click.Path(exists=True), help="Deployment file instead of the home's.")
 @click.option("--store", "stores", multiple=True, help="Store to read from instead of the home's; repeat for more.")
+@click.option("--verbose", "-v", is_flag=True, help="A line per check and round.")
+@click.option("--trusted-head", help="Hash of the last block, from another source than the RPC address.")
 def audit(
     app: App,
     study: int | None,
@@ -24,12 +26,14 @@ def audit(
     rpc_url: str | None,
     deployment: str | None,
     stores: tuple[str, ...],
+    verbose: bool,
+    trusted_head: str | None,
 ) -> Shown:
     """Replay a study from public events and blobs: a verdict per check, exit 4 on any mismatch. Needs no key."""
     import os
 
     from collegium.audit import audit_study
-    from collegium.errors import AuditFailedError, UsageError
+    from collegium.errors import CollegiumError, UsageError
     from collegium.storage import open_stores
     from collegium_client.home import Home
 
@@ -43,17 +47,10 @@ def audit(
     home = Home(app.home)
     chain = home.chain()
     source = open_stores(stores, chain_id=chain.chain_id) if stores else home.stores_to_read(chain.chain_id)
-    report = audit_study(chain, source, number)
-    checks = [
-        {"name": check.name, "ok": check.ok, "detail": check.detail, "reproduce": check.reproduce}
-        for check in report.checks
-    ]
-    bad = [check for check in checks if not check["ok"]]
-    data = {"study": number, "verdict": "failed" if bad else "ok", "checks": checks}
-    lines = [f"{'ok    ' if check['ok'] else 'FAILED'} {check['name']}: {check['detail']}" for check in checks]
-    error = None
-    if bad:
-        error = AuditFailedError(
-            f"{len(bad)} of {len(checks)} checks failed.", hint=str(bad[0]["reproduce"] or bad[0]["name"])
-        )
-    return Shown(data, [*lines, f"{len(checks) - len(bad)} of {len(checks)} checks passed."], error=error)
+    report = audit_study(chain, source, number, trusted_head=trusted_head, threads=home.settings.get("node", "threads"))
+    error: CollegiumError | None = None
+    try:
+        report.require()
+    except CollegiumError as found:
+        error = found
+    return Shown(report.to_json(), list(report.lines(verbose=verbose)), error=error)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import rich_click as click
+from click.exceptions import Exit
 
 from collegium.errors import CollegiumError, ConfirmationRequiredError, InterruptedByUserError
 
@@ -175,7 +176,7 @@ def command(
         parameters += [*(_SIGNING if signs or sends else ()), *(_SENDING if sends else ()), *_SHARED]
 
         def callback(**options: Any) -> None:
-            context = click.get_current_context()
+            context: Any = click.get_current_context()
             shared = ("home", "as_json", "debug", "password_file", "yes", "dry_run")
             given = {key: options.pop(key, None) for key in shared}
             path = context.command_path.split(maxsplit=1)
@@ -191,7 +192,7 @@ def command(
             context.exit(run_command(app, lambda: function(app, **options)))
 
         return click.RichCommand(
-            name or function.__name__.replace("_", "-"),
+            name=name or function.__name__.replace("_", "-"),
             callback=callback,
             params=parameters,
             help=function.__doc__,
@@ -223,7 +224,7 @@ def run_command(app: App, work: Callable[[], Shown]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return 1
-    except (click.exceptions.Exit, click.ClickException, click.Abort):
+    except (Exit, click.ClickException, click.Abort):
         raise
     except Exception as error:
         if app.debug:

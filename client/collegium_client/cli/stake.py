@@ -65,7 +65,7 @@ def stake_status(app: App, address: str | None) -> Shown:
         raise PreconditionError("Whose stake?", hint="Name it with --address, or make an institution key.")
     contracts = Contracts(chain)
     stake = contracts.stake(institution)
-    locks = []
+    locks: list[dict[str, Any]] = []
     for study in range(1, contracts.study_count() + 1):
         for role in Role:
             lock = contracts.lock(study, institution, role)
@@ -75,7 +75,7 @@ def stake_status(app: App, address: str | None) -> Shown:
     with home.indexer(chain) as indexer:
         indexer.sync()
         fines = [dict(event.args) for event in indexer.events(name="Fined") if event.args["institution"] == institution]
-    data = {
+    data: dict[str, Any] = {
         "institution": institution,
         "balance": str(contracts.token_balance(institution)),
         "free": str(stake.free),
