@@ -16,8 +16,8 @@ __all__ = ["Couriers", "Errand"]
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
-PAUSE = 2.0
-"""Seconds until a coordinator that did not take a message is asked again."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 4.0
+"""Seconds until a coordinator that did not take a message is asked again; doubled each time."""
 
 
 @dataclass
@@ -35,6 +35,8 @@ class Errand:
     intent: Intent | None
     proposal: bytes = b""
     taken_by: set[str] = field(default_factory=set)
+    asked_again: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By coordinator: when it is asked again (monotonic seconds), and the pause before that."""
     handed_at: float | None = None
     """Monotonic seconds of the first time a coordinator took it."""
     carried: bool = False
@@ -49,20 +51,20 @@ class Couriers:
         self._urls = tuple(urls)
         self._session = requests.Session()
         self._session.trust_env = False
-        self._rest: dict[str, float] = {}
         self._report = report or (lambda *_, **__: None)
 
     def hand(self, errand: Errand) -> bool:
         """Offer the message to every coordinator that has not taken it; true when any has it now."""
         for url in self._urls:
-            if url in errand.taken_by or self._rest.get(url + errand.topic, 0.0) > time.monotonic():
+            when, pause = errand.asked_again.get(url, (0.0, FIRST_PAUSE))
+            if url in errand.taken_by or when > time.monotonic():
                 continue
             try:
                 refusal = self._post(url, errand)
             except CoordinatorUnreachableError as error:
                 refusal = error.message
             if refusal:
-                self._rest[url + errand.topic] = time.monotonic() + PAUSE
+                errand.asked_again[url] = (time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE))
                 self._report("not_taken", topic=errand.topic, round=errand.round, coordinator=url, reason=refusal)
                 continue
             errand.taken_by.add(url)

@@ -25,7 +25,7 @@ GRACE_SECONDS = 3.0
 """How long a coordinator that took a message late is trusted before the client carries it too."""
 LAST_CALL = 0.2
 """Share of a window before its deadline in which the client carries its message whatever was promised."""
-RETRY_SECONDS = 2.0
+RETRY_SECONDS = 0.5
 
 Report = Callable[..., None]
 

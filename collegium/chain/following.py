@@ -42,9 +42,10 @@ class StudyFollower:
         Raises:
             StudyUnknownError, LogMismatchError, ChainUnreachableError.
         """
-        synced = self._indexer.sync()
-        self.time.observe(self._indexer.head_time)
+        # Under the lock: another thread's sync must not leave this one with the view from before it.
         with self._lock:
+            synced = self._indexer.sync()
+            self.time.observe(self._indexer.head_time)
             if self._view is None or synced.added or synced.rolled_back_to is not None:
                 self._view = StudyView.build(self._indexer.events(self._study_id), self._study_id)
             return self._view
