@@ -35,6 +35,7 @@ class StudyFollower:
         self._study_id = study_id
         self._lock = threading.Lock()
         self._view: StudyView | None = None
+        self._stale = False
 
     def refresh(self) -> StudyView:
         """Read the chain, then as `view`.
@@ -44,10 +45,13 @@ class StudyFollower:
         """
         # Under the lock: another thread's sync must not leave this one with the view from before it.
         with self._lock:
+            # A sync that fails half-way may have stored events.
+            stale, self._stale = self._stale, True
             synced = self._indexer.sync()
             self.time.observe(self._indexer.head_time)
-            if self._view is None or synced.added or synced.rolled_back_to is not None:
+            if self._view is None or stale or synced.added or synced.rolled_back_to is not None:
                 self._view = StudyView.build(self._indexer.events(self._study_id), self._study_id)
+            self._stale = False
             return self._view
 
     @property
