@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from collegium.crashpoints import crashpoint, register
+
 __all__ = ["Inbox", "Item", "Topic"]
+
+register("coordinator.message_kept")
 
 
 class Topic(StrEnum):
@@ -62,6 +66,7 @@ class Inbox:
                 "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (item.study_id, item.round, item.topic.value, item.index, item.subject, item.wire, item.arrived),
             )
+        crashpoint("coordinator.message_kept")
 
     def get(self, study_id: int, round_number: int, topic: Topic, subject: bytes = b"") -> list[Item]:
         """Items of one topic in ascending seat order."""

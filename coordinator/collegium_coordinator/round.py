@@ -31,6 +31,9 @@ __all__ = ["RoundRunner", "RunnerSettings"]
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 0.5
+"""How long what the chain refused is not tried again."""
+
 register(
     "coordinator.aggregated",
     "coordinator.stored",
@@ -69,6 +72,9 @@ class RoundRunner:
     settings: RunnerSettings = field(default_factory=RunnerSettings)
     aggregate: Callable[[Inputs], Aggregate] = compute_aggregate
     now: Callable[[], float] = time.time
+    _done: set[str] = field(default_factory=set)
+    _carried: set[bytes] = field(default_factory=set)
+    _refused: dict[str, float] = field(default_factory=dict)
 
     def step(self, view: StudyView) -> bool:
         """Do what is due; whether anything was sent."""
@@ -116,8 +122,9 @@ class RoundRunner:
         return self._carry(current, clock, now, items, complete, intents.certify)
 
     def _waiting(self, current: RoundView, topic: Topic, done: int) -> list[Item]:
+        """What is not on chain; an item that the chain passed over is not carried again."""
         items = self.inbox.get(self.study_id, current.number, topic)
-        return [item for item in items if not done >> item.index & 1]
+        return [item for item in items if not done >> item.index & 1 and item.wire not in self._carried]
 
     def _carry(
         self,
@@ -132,6 +139,8 @@ class RoundRunner:
             return False
         packed = b"".join(item.wire for item in items)
         sent = self._send(make(self.study_id, current.number, packed))
+        if sent:
+            self._carried |= {item.wire for item in items}
         crashpoint("coordinator.carried")
         return sent
 
@@ -222,23 +231,28 @@ class RoundRunner:
             return False
         finals = len(view.final_rounds) + 1
         open_next = self.settings.auto_open and (self.settings.rounds is None or finals < self.settings.rounds)
-        sent = self._send(
-            intents.conclude(self.study_id, current.number, _packed(items), live.proposal, open_next=open_next)
-        )
+        intent = intents.conclude(self.study_id, current.number, _packed(items), live.proposal, open_next=open_next)
+        sent = self._send(intent)
+        if not sent and open_next and intent.key in self._refused:
+            # Too few may be left for another round; that must not keep this one from its record.
+            open_next = False
+            sent = self._send(
+                intents.conclude(self.study_id, current.number, _packed(items), live.proposal, open_next=False)
+            )
         crashpoint("coordinator.concluded")
         if sent:
             logger.info("round %d: final%s", current.number, ", next one opened" if open_next else "")
             self.inbox.discard_before(self.study_id, current.number)
+            self._carried.clear()
         return sent
 
     # open
 
     def _open(self, view: StudyView, now: int) -> bool:
-        if not self.settings.auto_open:
-            return False
-        if self.settings.rounds is not None and len(view.final_rounds) >= self.settings.rounds:
-            return False
         last = view.current
+        enough = self.settings.rounds is not None and len(view.final_rounds) >= self.settings.rounds
+        if enough or not self.settings.auto_open:
+            return self._settle(last) if last else False
         me = self.chain.signer.address
         order = last.snapshot.aggregators if last else ()
         number = last.number + 1 if last else 1
@@ -249,25 +263,45 @@ class RoundRunner:
             since = ended.time if ended else last.clock_at(now).mark
             if self.now() - since < rank * max(2.0, self.settings.stagger * view.plan.commit_window):
                 return False
-        return self._send(intents.open_round(self.study_id, number))
+        intent = intents.open_round(self.study_id, number)
+        if self._send(intent):
+            return True
+        # Perhaps nobody's bond suffices any more: the ended round is written down all the same.
+        return intent.key in self._refused and last is not None and self._settle(last)
+
+    def _settle(self, last: RoundView) -> bool:
+        """Without a next round nobody's opening orders the fines of the last one."""
+        missed = last.outcome.failed_duties if last.outcome else last.missed
+        if last.is_over and not missed and last.committed == last.revealed:
+            return False
+        return self._send(intents.settle(self.study_id, last.number, request="fines"))
 
     # send
 
     def _send(self, intent: Intent) -> bool:
-        """Send and wait; what another party did meanwhile is no error."""
+        """Send and wait; true when it was mined by this call. What another party did meanwhile is no error."""
+        if intent.key in self._done or time.monotonic() < self._refused.get(intent.key, 0.0):
+            return False
         try:
             receipt = self.outbox.submit(intent)
         except RevertedError as error:
-            logger.info("%s was not needed or not possible: %s", intent.function, error.message)
+            self._refuse(intent, logging.INFO, f"not needed or not possible: {error.message}")
             return False
         except CollegiumError as error:
-            if not error.retryable:
-                logger.warning("%s failed: %s", intent.function, error)
-            else:
+            if error.retryable:
                 logger.info("%s is delayed: %s", intent.function, error.message)
+            else:
+                self._refuse(intent, logging.WARNING, f"failed: {error}")
             return False
+        self._done.add(intent.key)
         logger.info("%s: %d gas, %s", intent.function, receipt.gas_used, receipt.transaction)
         return True
+
+    def _refuse(self, intent: Intent, level: int, reason: str) -> None:
+        """Say it once, and try again after a moment: it may become possible."""
+        if intent.key not in self._refused:
+            logger.log(level, "%s: %s", intent.function, reason)
+        self._refused[intent.key] = time.monotonic() + RETRY_SECONDS
 
 
 def _agreed(items: list[Item], quorum: int) -> int:

@@ -49,6 +49,14 @@ class Coordinator:
     ) -> None:
         self._settings = settings
         self._closing = ExitStack()
+        try:
+            self._open(signer, aggregate)
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def _open(self, signer: Signer, aggregate: Callable[[Inputs], Aggregate]) -> None:
+        settings = self._settings
         state = settings.home / "state"
         self.chain = Chain.connect(settings.network, signer)
         self._indexer = Indexer(state / "index.sqlite", self.chain)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
-from collegium.errors import CollegiumError, UnauthorizedError, VerificationError
+from collegium.errors import CollegiumError, UnauthorizedError, UnreachableError, VerificationError
 from collegium.storage.embedded import StoreRoutes
 from collegium.storage.http_server import Body, Response
 
@@ -61,6 +61,8 @@ class CoordinatorApplication:
         try:
             study_id, round_number = int(values["study"][0]), int(values["round"][0])
         except (KeyError, ValueError):
+            study_id = round_number = -1
+        if not (0 <= study_id < 1 << 63 and 0 <= round_number < 1 << 32):
             return _refusal(HTTPStatus.BAD_REQUEST, "query", "Write it as /v1/attestations?study=1&round=1.")
         return _json(HTTPStatus.OK, {"items": [item.hex() for item in self._attestations(study_id, round_number)]})
 
@@ -73,7 +75,7 @@ class CoordinatorApplication:
             )
         try:
             content = json.loads(body.read())
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
             return _refusal(HTTPStatus.BAD_REQUEST, "not_json", "The body must be a JSON object.")
@@ -83,6 +85,8 @@ class CoordinatorApplication:
             return _json(HTTPStatus.FORBIDDEN, error.to_json())
         except VerificationError as error:
             return _json(HTTPStatus.UNPROCESSABLE_ENTITY, error.to_json())
+        except UnreachableError as error:
+            return _json(HTTPStatus.SERVICE_UNAVAILABLE, error.to_json())
         except CollegiumError as error:
             return _json(HTTPStatus.CONFLICT, error.to_json())
 

@@ -25,7 +25,7 @@ STORY = (
     "watcher.case_closed",
 )  # fmt: skip
 """In the order in which one proof passes them: announced first, then brought."""
-LATER = ("outbox.signed_written:2", "outbox.broadcast", "outbox.receipt_written")
+LATER = ("outbox.simulated:2", "outbox.broadcast", "outbox.receipt_written")
 """The same for a second lie, at the proof itself."""
 
 

@@ -1,0 +1,1 @@
+"""The coordinator on its own: what it takes, keeps, carries and proposes, against real contracts."""
