@@ -13,7 +13,8 @@ from collegium.chain import Chain
 from collegium.chain.deployment import CONTRACTS
 from collegium.chain.events import ChainEvent
 from collegium.errors import CollegiumError, RevertedError
-from collegium.records import Admit, AllowReferee, Join, Message, NodeKey, Suspend, checksum_address
+from collegium.phases import MAX_ATTEMPTS
+from collegium.records import Admit, AllowReferee, Join, Message, NodeKey, Role, Suspend, checksum_address
 
 from .history import History
 from .report import Findings, Tally
@@ -137,6 +138,9 @@ class Admissions:
             "NodeKeyRevoked": self._revoked,
             "MemberJoined": self._joined,
             "AggregatorEnlisted": self._enlisted,
+            "MemberLeft": self._left,
+            "AggregatorDelisted": self._left,
+            "LockReleasing": self._releasing,
         }.get(event.name)
         if handler is not None:
             handler(event, world)
@@ -196,6 +200,8 @@ class Admissions:
             tally.fail(f"{what} came after its deadline {given['deadline']}")
         else:
             tally.passes(len(signers))
+        if event.args["approvals"] != len(signers):
+            tally.fail(f"{what} counts {event.args['approvals']} approvals, its calldata has {len(signers)}")
 
     # By institutions and node keys
 
@@ -206,6 +212,8 @@ class Admissions:
         tally.require(entry.admitted and not entry.suspended, f"{institution} registers a key and is not admitted")
         if int(world.identities.institution_of(key), 16):
             tally.fail(f"key {key} is registered a second time")
+        if entry.node_key:
+            tally.fail(f"{institution} registers {key} and its key {entry.node_key} was not revoked")
         given = self._arguments(event, tally, "Members", "registerNodeKey")
         if given is None:
             return
@@ -221,7 +229,9 @@ class Admissions:
             tally.equal(f"the sender that registers {key}", sender, institution)
 
     def _revoked(self, event: ChainEvent, world: World) -> None:
-        call, args = self._history.call(event), event.args
+        call, args, identities = self._history.call(event), event.args, world.identities
+        if identities.institution_of(args["nodeKey"]) != args["institution"] or identities.is_revoked(args["nodeKey"]):
+            self._admissions.fail(f"{args['institution']} has no key {args['nodeKey']} to revoke")
         if call is None:
             self._admissions.warn(f"revocation of {args['nodeKey']} came through another contract")
         elif call.function == "revokeNodeKey":
@@ -261,6 +271,7 @@ class Admissions:
             return
         tally, institution = self._joins, event.args["institution"]
         tally.require(world.identities.is_active(institution), f"{institution} enlisted without being admitted")
+        tally.equal("the enlisted node key", event.args["nodeKey"], world.identities.usable_key(institution))
         bond = world.study.plan.aggregator_bond
         locked = self._locked(event)
         tally.require(locked >= bond, f"{institution} enlisted with {locked} locked, not {bond}")
@@ -270,11 +281,39 @@ class Admissions:
         else:
             tally.equal("who enlisted", sender, institution)
 
+    def _releasing(self, event: ChainEvent, world: World) -> None:
+        """A lock begins its release because its owner left, and for no other reason."""
+        if event.study_id != world.study_id or world.study is None:
+            return
+        args, name = event.args, "MemberLeft" if event.args["role"] == Role.MEMBER else "AggregatorDelisted"
+        left = [
+            each
+            for each in self._history.events_of(event.transaction)
+            if each.name == name and each.args["institution"] == args["institution"] and each.study_id == event.study_id
+        ]
+        plan = world.study.plan
+        longest = plan.commit_window + plan.reveal_window + plan.certify_window + plan.evidence_period
+        longest += MAX_ATTEMPTS * (plan.propose_window + plan.challenge_window)
+        same = [each for each in left if each.args["releasableAt"] == args["releasableAt"] == event.time + longest]
+        self._joins.require(bool(same), f"the lock of {args['institution']} is released, and it did not leave in time")
+
+    def _left(self, event: ChainEvent, world: World) -> None:
+        if event.study_id != world.study_id or world.study is None:
+            return
+        institution = event.args["institution"]
+        if event.name == "MemberLeft":
+            seat = world.study.seats.get(event.args["index"])
+            self._joins.equal("who left the seat", institution, seat.institution if seat else None)
+        else:
+            self._joins.require(institution in world.study.aggregators, f"{institution} delisted and was not enlisted")
+        if self._history.call(event) is not None:
+            self._joins.equal("who left", self._history.transaction(event).sender, institution)
+
     def _locked(self, event: ChainEvent) -> int:
         """What the same call locked for the same institution; 0 when nothing."""
-        for each in self._history.events:
-            same = each.transaction == event.transaction and each.log_index > event.log_index
-            if same and each.name == "StakeLocked" and each.args["institution"] == event.args["institution"]:
+        for each in self._history.events_of(event.transaction):
+            later = each.log_index > event.log_index
+            if later and each.name == "StakeLocked" and each.args["institution"] == event.args["institution"]:
                 return int(each.args["total"])
         return 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from eth_hash.auto import keccak
+
 from collegium.chain.events import ChainEvent
 from collegium.chain.views import ProposalStatus, RoundView, StudyView
 from collegium.commitment import compute_proposal_hash
@@ -29,9 +31,14 @@ class Faults:
         self._history = history
         self._findings = findings
         self._open: dict[tuple[str, str, int, str], tuple[ChainEvent, int]] = {}
+        self._announcements: dict[str, int] = {}
+        bonds = history.chain.deployment.contracts["Bonds"].arguments
+        self._hold = int(bonds[2]) if len(bonds) == 3 else None
 
     def see(self, event: ChainEvent, world: World) -> None:
         """`world` is as before the event."""
+        if event.name == "EvidenceAnnounced":
+            self._announced(event)
         study = world.study
         if study is None or event.study_id != world.study_id:
             return
@@ -48,6 +55,18 @@ class Faults:
         """Fines for a proven fault that no refutation claims."""
         for event, _ in self._open.values():
             self._tally("fines", event).fail(f"{_who(event)} was fined for {_kind(event).name} without a refutation")
+
+    def _announced(self, event: ChainEvent) -> None:
+        args, tally = event.args, self._findings.of("events")
+        call = self._history.call(event)
+        if call is not None and (
+            bytes(call.arguments["digest"]) != event.bytes32("digest")
+            or self._history.transaction(event).sender != args["sender"]
+        ):
+            tally.fail(f"the announcement in {event.transaction} is not what its calldata says")
+        if args["atBlock"] != event.block:
+            tally.fail(f"the announcement in block {event.block} names block {args['atBlock']}")
+        self._announcements[args["digest"]] = event.block
 
     def _tally(self, name: str, event: ChainEvent, study: StudyView | None = None) -> Tally:
         view = _by_ctx(study, event.args["ctx"]) if study else None
@@ -139,8 +158,34 @@ class Faults:
         except CollegiumError as error:
             tally.fail(f"{who}: the evidence in {event.transaction} proves nothing: {error.message}")
             return
+        if args["recorded"] != (call.function in ("dispute", "refuteContradiction")):
+            tally.fail(f"{who}: the event says recorded = {args['recorded']}, the call is {call.function}")
         if fined is not None:
             self._check_eligible(fines, fined[0], study, eligible, who)
+            self._check_reward(fines, event, fined[0], call.arguments, who)
+
+    def _check_reward(
+        self, tally: Tally, event: ChainEvent, fined: ChainEvent, given: Mapping[str, Any], who: str
+    ) -> None:
+        """Credited at once when it was announced a block ahead, else held for an earlier announcer."""
+        if not fined.args["challengerReward"]:
+            return
+        failed = given.get("failedProposal")
+        evidence = Proposal.from_abi(failed).words() if failed is not None else bytes(given["evidence"])
+        digest, salt = bytes(keccak(evidence)), bytes(given["salt"])
+        sender = bytes(12) + bytes.fromhex(event.args["challenger"][2:])
+        announced = self._announcements.get("0x" + keccak(sender + digest + salt).hex(), event.block) < event.block
+        held = [
+            each.args
+            for each in self._history.events_of(event.transaction)
+            if each.name == "RewardHeld" and each.args["key"] == fined.args["key"]
+        ]
+        if bool(held) == announced:
+            tally.fail(f"{who}: the reward was {'held' if held else 'paid at once'}, against what was announced")
+        for each in held:
+            late = self._hold is not None and each["claimableAt"] != event.time + self._hold
+            if late or each["evidenceHash"] != "0x" + digest.hex() or each["challenger"] != event.args["challenger"]:
+                tally.fail(f"{who}: the reward is held for other evidence, another challenger or another time")
 
     def _judge(
         self,
@@ -162,7 +207,7 @@ class Faults:
                 self._same(tally, event, verdict, who, right=False)
             else:
                 verdict = judge_equivocation(study.study_id, domain, evidence)
-                tally.passes()
+                self._same(tally, event, Verdict(), who, right=True)
             owner = world.identities.institution_of(verdict.signer)
             if owner != args["accused"] or verdict.ctx != event.bytes32("ctx"):
                 tally.fail(f"{who}: the evidence is against {verdict.signer}")
@@ -182,6 +227,7 @@ class Faults:
                 f"{who}: the failed proposal does not contradict the final one",
             )
             self._require_accused(tally, failed, args["accused"], world, who)
+            self._same(tally, event, Verdict(), who, right=True)
             return final.included
         proposal, evidence = Proposal.from_abi(given["proposal"]), bytes(given["evidence"])
         known = [each.hash for each in view.proposals]

@@ -36,10 +36,18 @@ class History:
     head_time: int
     events: tuple[ChainEvent, ...]
     transactions: Mapping[str, Transaction]
-    _calls: dict[str, Call | None] = field(default_factory=dict, compare=False)
+    _calls: dict[str, Call | None] = field(init=False, default_factory=dict, compare=False)
+    _by_transaction: dict[str, list[ChainEvent]] = field(init=False, default_factory=dict, compare=False)
 
     def transaction(self, event: ChainEvent) -> Transaction:
         return self.transactions[event.transaction]
+
+    def events_of(self, transaction: str) -> Sequence[ChainEvent]:
+        """Events of one transaction, in order."""
+        if not self._by_transaction:
+            for event in self.events:
+                self._by_transaction.setdefault(event.transaction, []).append(event)
+        return self._by_transaction.get(transaction, ())
 
     def call(self, event: ChainEvent) -> Call | None:
         """The call of ours that emitted the event; None when another contract stands between."""

@@ -104,12 +104,27 @@ class Rounds:
         phases = self._findings.of("phases", number)
         ended = previous is None or previous.is_over
         phases.require(ended, f"round {number} opened before round {number - 1} was recorded or aborted")
+        self._check_opener(phases, event, world, study)
+        if previous is not None and previous.aborted is not None:
+            _check_duties(self._findings.of("phases", previous.number), previous)
+
+    def _check_opener(self, tally: Tally, event: ChainEvent, world: World, study: StudyView) -> None:
+        """A member, an aggregator or the sponsor; institution or node key."""
+        opener, institutions = event.args["opener"], set(study.aggregators)
+        institutions |= {seat.institution for seat in study.seats.values() if seat.left is None}
+        owner = world.identities.institution_of(opener)
+        allowed = opener == study.sponsor or opener in institutions or owner in institutions
+        tally.require(allowed, f"round {event.args['round']} was opened by {opener}, who may not")
+        if self._history.call(event) is not None:
+            tally.equal("the sender that opened", self._history.transaction(event).sender, opener)
 
     def _check_roster(self, tally: Tally, event: ChainEvent, world: World, study: StudyView) -> None:
         """The snapshot must be what Members and Bonds say at this moment, whenever it was taken."""
         if not tally.require(bool(study.snapshots), "the round has no roster snapshot"):
             return
         snapshot, plan = study.snapshots[-1], study.plan
+        if snapshot.event.transaction == event.transaction and snapshot.round != event.args["round"]:
+            tally.fail(f"the snapshot names round {snapshot.round}")
         needed = max(plan.unrevealed_fine, plan.range_fine, plan.equivocation_fine)
         members, invited = [], []
         for index in sorted(study.seats):
@@ -161,6 +176,8 @@ class Rounds:
             tally.require(clock.phase is expected, f"{what}: the round was in {clock.phase.name}, not {expected.name}")
         if event.name == "AggregateProposed":
             self._check_proposer(tally, event, view)
+        elif event.name in ("ProposalRefuted", "ProposalLapsed") and view.proposals:
+            tally.equal(f"whose {event.name}", event.args["aggregator"], view.proposals[-1].proposal.aggregator)
 
     def _check_proposer(self, tally: Tally, event: ChainEvent, view: RoundView) -> None:
         aggregator = event.args["aggregator"]
@@ -239,6 +256,7 @@ class Rounds:
                 tally.equal(f"{name} of proposal {attempt}", actual, expected)
 
     def _finalized(self, event: ChainEvent, study: StudyView, view: RoundView) -> None:
+        _check_duties(self._findings.of("phases", view.number), view, event.time)
         tally, live = self._findings.of("record", view.number), view.live
         if live is None:
             tally.fail("the round was recorded without a live proposal")
@@ -264,3 +282,12 @@ class Rounds:
         parent = (finals[-1].record if finals else None) or compute_first_record(study.plan_hash)
         record = compute_record(parent, live.hash, compute_outcome_hash(expected))
         tally.equal("the record", event.bytes32("record"), record)
+
+
+def _check_duties(tally: Tally, view: RoundView, now: int | None = None) -> None:
+    """Every duty that time says was missed was told, and no other."""
+    clock = view.clock if now is None else view.clock_at(now)
+    due = {view.snapshot.aggregators[position] for position in bits(clock.failed_duties)}
+    told = {event.args["aggregator"] for event in view.missed}
+    if told != due:
+        tally.fail(f"missed duties are told of {sorted(told)}, time gives {sorted(due)}")

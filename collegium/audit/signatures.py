@@ -9,7 +9,7 @@ from collegium import messages
 from collegium.chain.events import ChainEvent
 from collegium.chain.views import RoundView
 from collegium.errors import CollegiumError
-from collegium.messages import ATTEST_BYTES, COMMIT_BYTES, ENDORSE_BYTES
+from collegium.messages import ATTEST_BYTES, COMMIT_BYTES, ENDORSE_BYTES, REVEAL_BYTES
 from collegium.records import ZERO_ADDRESS, Attestation, Endorsement, Message, Update, bits
 
 from .history import History
@@ -18,6 +18,14 @@ from .world import World
 
 __all__ = ["Signatures", "is_signed_by"]
 
+_BATCHES = {
+    "commitUpdates": ("items", COMMIT_BYTES, 2, "UpdateCommitted"),
+    "revealUpdates": ("items", REVEAL_BYTES, 2, "UpdateRevealed"),
+    "certify": ("attestations", ATTEST_BYTES, 1, "UpdatesAttested"),
+    "endorse": ("endorsements", ENDORSE_BYTES, 1, "ProposalEndorsed"),
+    "conclude": ("endorsements", ENDORSE_BYTES, 1, "ProposalEndorsed"),
+}
+"""Function: its argument of packed items, bytes of an item and of its index, the event of an accepted one."""
 _ITEMS = {"commitUpdates": "items", "certify": "attestations", "endorse": "endorsements", "conclude": "endorsements"}
 SIGNATURE_BYTES = 64
 
@@ -38,9 +46,12 @@ class Signatures:
         self._findings = findings
         self._domain = history.chain.domain()
         self._attested: dict[int, list[tuple[int, int]]] = {}
+        self._counted: set[str] = set()
 
     def see(self, event: ChainEvent, world: World) -> None:
         """`world` is as before the event."""
+        if event.contract == "Collegium" and event.study_id == world.study_id:
+            self._count_items(event)
         handler = {
             "UpdateCommitted": self._committed,
             "UpdatesAttested": self._attestation,
@@ -52,6 +63,28 @@ class Signatures:
         view = world.study.round(event.args["round"]) if ours and world.study else None
         if handler is not None and view is not None:
             handler(event, world, view)
+
+    def _count_items(self, event: ChainEvent) -> None:
+        """Each item of a batch is accepted or skipped by an event, in order; once per transaction."""
+        if event.transaction in self._counted:
+            return
+        self._counted.add(event.transaction)
+        call = self._history.call(event)
+        if call is None or call.function not in _BATCHES:
+            return
+        argument, size, width, accepted = _BATCHES[call.function]
+        items = bytes(call.arguments[argument])
+        carried = [int.from_bytes(items[at : at + width], "big") for at in range(0, len(items), size)]
+        told = [
+            each.args["index"]
+            for each in self._history.events_of(event.transaction)
+            if each.name in (accepted, "ItemSkipped") and each.study_id == event.study_id
+        ]
+        # Endorsements that came too late or after everybody's are not looked at.
+        if told != carried and not (call.function == "conclude" and not told):
+            self._findings.of("events").fail(
+                f"{call.function} in {event.transaction} carries items of seats {carried}, its events tell of {told}"
+            )
 
     def _committed(self, event: ChainEvent, world: World, view: RoundView) -> None:
         tally, args = self._findings.of("commits", view.number), event.args

@@ -68,6 +68,11 @@ def check_money(history: History, world: World, findings: Findings) -> None:
     left = ledger.paid_in - ledger.paid_out
     tally.require(ledger.donated >= 0, f"Bonds holds {ledger.balance} tokens, its events account for {left}")
     tally.equal("what Bonds owes", ledger.obligations, left)
+    created = history.chain.deployment.contracts["CollegiumToken"].arguments
+    if len(created) == 4:
+        tally.equal("the supply of the token", ledger.minted, int(created[3]))
+    for sender, recipient, amount in ledger.due:
+        tally.fail(f"{amount} tokens of {sender} to {recipient} were told by Bonds and never moved")
     if ledger.donated > 0:
         tally.note(f"{ledger.donated} tokens were donated to Bonds and belong to nobody")
     expected: list[tuple[str, Read, Any]] = [
@@ -78,7 +83,8 @@ def check_money(history: History, world: World, findings: Findings) -> None:
         expected.append((f"the stake of {institution}", read, (stake.free, stake.unbonding)))
     for (study_id, institution, role), amount in ledger.locks.items():
         read = ("Bonds", "lockOf", (study_id, institution, int(role)))
-        expected.append((f"the {Role(role).name.lower()} lock of {institution}", read, amount))
+        releasable = ledger.releases.get((study_id, institution, role), 0)
+        expected.append((f"the {Role(role).name.lower()} lock of {institution}", read, (amount, releasable)))
     for account, credit in ledger.credits.items():
         expected.append((f"the credit of {account}", ("Bonds", "creditOf", (account,)), credit))
     for study_id, amount in ledger.burnable.items():
@@ -95,7 +101,11 @@ def check_money(history: History, world: World, findings: Findings) -> None:
 
 def _told(function: str, got: Any) -> Any:
     """The part of a view's answer that events add up to."""
-    parts = {"stakeOf": ("free", "unbonding"), "sharesOf": ("share", "unclaimed")}
+    parts = {
+        "stakeOf": ("free", "unbonding"),
+        "lockOf": ("amount", "releasableAt"),
+        "sharesOf": ("share", "unclaimed"),
+    }
     if function in parts:
         return tuple(got[name] for name in parts[function])
-    return got["amount"] if function in ("lockOf", "heldRewardOf") else got
+    return got["amount"] if function == "heldRewardOf" else got

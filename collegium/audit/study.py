@@ -29,7 +29,7 @@ from .signatures import Signatures
 from .standing import check_model, check_money, check_records
 from .world import Ledger, World
 
-__all__ = ["Progress", "audit_study"]
+__all__ = ["Progress", "audit_study", "replay"]
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage (`logs`, `events`, `rounds`), how many of it are done, and how many there are."""
@@ -63,7 +63,7 @@ def audit_study(
     with _guarded(findings.of("deployment")):
         council = check_deployment(history, findings.of("deployment"))
     world = World(study_id, Ledger(chain.address_of("Bonds")))
-    _replay(history, world, findings, council, progress)
+    replay(history, world, findings, council, progress)
     if world.study is None:
         if not logs.problems:
             raise StudyUnknownError(
@@ -84,7 +84,9 @@ def audit_study(
     return _report(history, world, findings)
 
 
-def _replay(history: History, world: World, findings: Findings, council: Council, progress: Progress | None) -> None:
+def replay(
+    history: History, world: World, findings: Findings, council: Council, progress: Progress | None = None
+) -> None:
     """Show every event to every check, then let it change the world."""
     faults = Faults(history, findings)
     checks = (
@@ -99,6 +101,8 @@ def _replay(history: History, world: World, findings: Findings, council: Council
         if event.name == "StudyCreated" and event.study_id == world.study_id:
             with _guarded(findings.of("plan")):
                 _check_plan(findings.of("plan"), event, world)
+                if history.call(event) is not None:
+                    findings.of("plan").equal("the sponsor", event.args["sponsor"], history.transaction(event).sender)
         for check in checks:
             with _guarded(told, f"{event.name} in {event.transaction}: "):
                 check.see(event, world)

@@ -117,8 +117,11 @@ class Ledger:
         self.credits: dict[str, int] = {}
         self.burnable: dict[int, int] = {}
         self.balances: dict[str, int] = {}
+        self.minted = 0
         self.paid_in = 0
         self.paid_out = 0
+        #: transfers that an event of Bonds announced: sender, recipient, amount
+        self.due: list[tuple[str, str, int]] = []
 
     def stake(self, institution: str) -> Stake:
         return self.stakes.setdefault(institution, Stake())
@@ -155,16 +158,23 @@ class Ledger:
 
     def _Transfer(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         sender, recipient, value = (event.args[name] for name in ("from", "to", "value"))
-        if sender != ZERO_ADDRESS:
+        if sender == ZERO_ADDRESS:
+            self.minted += value
+        else:
             self.balances[sender] = self.balances.get(sender, 0) - value
             if self.balances[sender] < 0:
                 yield f"{sender} sends {value} tokens that it does not have"
         if recipient != ZERO_ADDRESS:
             self.balances[recipient] = self.balances.get(recipient, 0) + value
+        if (sender, recipient, value) in self.due:
+            self.due.remove((sender, recipient, value))
+        elif sender == self._bonds:
+            yield f"Bonds pays {value} tokens to {recipient}, and no event of its own says why"
 
     def _StakeDeposited(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         self.stake(event.args["institution"]).free += event.args["amount"]
         self.paid_in += event.args["amount"]
+        self.due.append((event.args["payer"], self._bonds, event.args["amount"]))
         yield from ()
 
     def _StakeUnlocked(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
@@ -180,7 +190,7 @@ class Ledger:
         if event.time < stake.withdrawable_at:
             yield f"{event.args['institution']} withdraws at {event.time}, before {stake.withdrawable_at}"
         stake.unbonding = stake.withdrawable_at = 0
-        self.paid_out += amount
+        self._pay(event.args["institution"], amount)
 
     def _StakeLocked(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         args = event.args
@@ -243,11 +253,12 @@ class Ledger:
 
     def _RewardClaimed(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         yield from self._take_held(event)
-        self.paid_out += event.args["amount"]
+        self._pay(event.args["challenger"], event.args["amount"])
 
     def _take_held(self, event: ChainEvent) -> Iterator[str]:
         fine = self.fines.get(event.args["key"])
-        if fine is None or fine.held != event.args["amount"]:
+        owner = fine.event.args["challenger"] if fine else None
+        if fine is None or fine.held != event.args["amount"] or owner != event.args["challenger"]:
             yield f"{event.name}: {event.args['amount']} is not held under key {event.args['key']}"
         if fine is not None:
             fine.held = 0
@@ -261,21 +272,25 @@ class Ledger:
             yield f"{args['institution']} claims {args['amount']}, its share is {fine.share}"
         if fine is not None and seat is not None:
             fine.unclaimed &= ~(1 << seat)
-        self.paid_out += args["amount"]
+        self._pay(args["institution"], args["amount"])
 
     def _CreditWithdrawn(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         account, amount = event.args["account"], event.args["amount"]
         if self.credits.get(account, 0) != amount:
             yield f"{account} withdraws {amount} of a credit of {self.credits.get(account, 0)}"
         self.credits[account] = 0
-        self.paid_out += amount
+        self._pay(account, amount)
 
     def _FinesBurned(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         study_id, amount = event.args["studyId"], event.args["amount"]
         if self.burnable.get(study_id, 0) != amount:
             yield f"{amount} is burned of {self.burnable.get(study_id, 0)} burnable"
         self.burnable[study_id] = 0
+        self._pay(ZERO_ADDRESS, amount)
+
+    def _pay(self, recipient: str, amount: int) -> None:
         self.paid_out += amount
+        self.due.append((self._bonds, recipient, amount))
 
     @staticmethod
     def _not_negative(event: ChainEvent, free: int) -> Iterator[str]:
