@@ -25,7 +25,7 @@ _LINUX = sys.platform.startswith("linux")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _CLONE = {"user": 0x10000000, "network": 0x40000000, "ipc": 0x08000000, "mount": 0x00020000, "pid": 0x20000000}
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 1, 4, 38, 22
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 1, 38, 22
 _MS_REC, _MS_PRIVATE, _MS_RDONLY = 0x4000, 0x40000, 1
 
 # Landlock rights of version 1; later versions add to them.
@@ -34,7 +34,10 @@ _FS_V1 = (1 << 13) - 1
 _FS_REFER, _FS_TRUNCATE, _FS_IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _FS_OF_FILES = _FS_EXECUTE | _FS_WRITE_FILE | _FS_READ_FILE | _FS_TRUNCATE | _FS_IOCTL_DEV
 
-_SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/opt/cuda", "/nix/store", "/proc", "/sys/devices")
+_SYSTEM_FOLDERS = (
+    *("/usr", "/lib", "/lib64", "/lib32", "/bin", "/opt/cuda", "/nix/store"),
+    *("/proc", "/sys/devices", "/sys/bus/pci", "/sys/module"),
+)
 _SYSTEM_FILES = (
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
@@ -109,7 +112,6 @@ def confine(policy: Policy) -> dict[str, bool]:
         return enforced
     enforced |= _enter_namespaces(client)
     enforced["keystore_covered"] = enforced["mount_namespace"] and all(_cover(path) for path in policy.hide)
-    _prctl(_PR_SET_DUMPABLE, 0)
     enforced["no_new_privileges"] = _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     enforced["no_capabilities"] = _drop_capabilities()
     version = _landlock_version()

@@ -260,6 +260,18 @@ class TestOnAChain:
         assert envelope["error"]["code"] == "verification_failed"
 
     @pytest.mark.slow
+    def test_doctor_names_what_is_missing(self, shell: Shell) -> None:
+        code, envelope, _ = shell("doctor", "--study", "1")
+        rows = {row["check"]: row for row in envelope["data"]["checks"]}
+        assert code == 0, rows
+        assert {"chain", "node key", "confinement of tasks", "study 1", "disk"} <= set(rows)
+        shell("study", "approve-task", str(EXAMPLE), "--withdraw")
+        code, envelope, _ = shell("doctor", "--study", "1")
+        shell("study", "approve-task", str(EXAMPLE), "--yes")
+        assert code == 3
+        assert "approve-task" in next(row["fix"] for row in envelope["data"]["checks"] if row["check"] == "study 1")
+
+    @pytest.mark.slow
     def test_a_study_is_created_from_a_plan_file(self, shell: Shell, tmp_path: Path) -> None:
         plan = tmp_path / "plan.toml"
         plan.write_text(

@@ -14,6 +14,7 @@ import pytest
 
 from collegium.errors import PreconditionError
 from collegium_client.errors import TaskFailed, TaskResultRejected, TaskTimedOut
+from collegium_client.progress import compute_weight
 from collegium_client.sandbox import Sandbox
 from collegium_client.settings import SandboxSettings
 from collegium_client.task import TaskSource
@@ -155,3 +156,36 @@ class TestResults:
             pytest.raises(TaskFailed, match="class Task"),
         ):
             sandbox.describe()
+
+    def test_buffers_stay_local_and_come_back(self, tmp_path: Path) -> None:
+        code = (
+            "import torch\n"
+            "from collegium_client import Task as Base\n"
+            "class Task(Base):\n"
+            "    def model(self): return torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1))\n"
+            "    def data(self, settings):\n"
+            "        data = torch.utils.data.TensorDataset(torch.arange(8.0).reshape(4, 2), torch.ones(4, 1))\n"
+            "        return data, data\n"
+            "    def loss(self, model, batch): return ((model(batch[0]) - batch[1]) ** 2).mean()\n"
+            "    def metrics(self, model, data): return {'mean': float(model[0].running_mean[0])}\n"
+        )
+        source = TaskSource((("task.py", code.encode()),), True)
+        settings = SandboxSettings(device="cpu", require_confinement=sys.platform.startswith("linux"))
+        with Sandbox(source, settings, protect=[], scratch=tmp_path / "s") as sandbox:
+            start = sandbox.genesis(1)
+            assert set(start) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+            first = sandbox.train(start, seed=1, round=1)
+            second = sandbox.train(start, seed=1, round=2, buffers=first.buffers)
+            assert {name for name, _ in sandbox.describe().buffers} == {
+                "0.running_mean", "0.running_var", "0.num_batches_tracked",
+            }  # fmt: skip
+            means = [sandbox.evaluate(start, buffers=each.buffers)["mean"] for each in (first, second)]
+        assert 0 < means[0] < means[1]
+
+
+def test_weights_hide_exact_numbers() -> None:
+    weights = [compute_weight(number, 1000) for number in range(1, 3000)]
+    assert weights == sorted(weights)
+    assert weights[0] == 1 and weights[-1] == 1000
+    assert len(set(weights)) < 40
+    assert all(abs(weight / number - 1) < 0.36 for number, weight in enumerate(weights[:900], start=1))
