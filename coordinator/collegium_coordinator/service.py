@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
-from collegium.errors import CollegiumError, UnauthorizedError, UnreachableError, VerificationError
+from collegium.errors import CollegiumError, UnauthorizedError, UnreachableError, UsageError, VerificationError
 from collegium.storage.embedded import StoreRoutes
 from collegium.storage.http_server import Body, Response
 
@@ -83,7 +83,7 @@ class CoordinatorApplication:
             return _json(HTTPStatus.ACCEPTED, self._intake(topic, content))
         except UnauthorizedError as error:
             return _json(HTTPStatus.FORBIDDEN, error.to_json())
-        except VerificationError as error:
+        except (VerificationError, UsageError) as error:
             return _json(HTTPStatus.UNPROCESSABLE_ENTITY, error.to_json())
         except UnreachableError as error:
             return _json(HTTPStatus.SERVICE_UNAVAILABLE, error.to_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from copy import copy
 from pathlib import Path
@@ -27,6 +28,10 @@ def federation(shared_federation: Federation) -> Iterator[Federation]:
     snapshot = rpc.request("evm_snapshot")
     fresh = copy(shared_federation)
     fresh.rounds, fresh.members = [], list(shared_federation.members)
+    # Going back to a snapshot takes the chain's clock back too.
+    behind = int(time.time()) - fresh.now()
+    if behind > 0:
+        fresh.pass_time(behind)
     yield fresh
     rpc.request("evm_revert", snapshot)
 

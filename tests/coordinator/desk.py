@@ -37,8 +37,9 @@ class Desk:
         self.federation = federation
         self.member = federation.aggregators[at]
         network = NetworkSettings(
-            rpc_url=rpc_url or federation.devnet.url, chain_id=federation.chain.chain_id, poll_interval=0.02, retry_for=0.3
-        )
+            rpc_url=rpc_url or federation.devnet.url, chain_id=federation.chain.chain_id, poll_interval=0.02,
+            retry_for=0.3,
+        )  # fmt: skip
         self.chain = Chain.connect(network, self.member.node.signer, deployment=federation.deployment)
         self.time = ChainTime()
         self._indexer = Indexer(folder / "index.sqlite", self.chain)
