@@ -29,6 +29,7 @@ from .summary import build, headline
 from .table import Screen
 
 STALL_SECONDS = 240.0
+ABORTS_ALLOWED = 2
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -140,10 +141,16 @@ def follow(federation: Federation, observer: Observer, judge: Judge, screen: Scr
             screen.show(view, names=names, rounds=federation.options.rounds, measured=judge.measured)
             if len(view.final_rounds) >= federation.options.rounds:
                 return view
+            if sum(each.aborted is not None for each in view.rounds) > ABORTS_ALLOWED:
+                raise CommandFailed(f"rounds keep aborting\n{tails(federation)}")
             if time.monotonic() - moved > STALL_SECONDS:
-                tails = "\n".join(f"-- {each.name}\n{each.tail(8)}" for each in federation.services.values())
-                raise CommandFailed(f"nothing happened on chain for {STALL_SECONDS:.0f} s\n{tails}")
+                raise CommandFailed(f"nothing happened on chain for {STALL_SECONDS:.0f} s\n{tails(federation)}")
             time.sleep(0.1)
+
+
+def tails(federation: Federation) -> str:
+    """What each process said last."""
+    return "\n".join(f"-- {each.name}\n{each.tail(8)}" for each in federation.services.values())
 
 
 def news(view: StudyView, names: Mapping[str, str], told: set[str]) -> list[str]:

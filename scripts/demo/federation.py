@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from collegium.chain import keystore
@@ -25,7 +25,7 @@ from .processes import CommandFailed, Processes, Service, typed
 __all__ = ["WINDOWS", "Federation", "Options"]
 
 WINDOWS: Mapping[str, int] = {
-    "commit_window": 60,
+    "commit_window": 180,
     "reveal_window": 60,
     "certify_window": 60,
     "propose_window": 60,
@@ -127,13 +127,16 @@ class Federation:
         with self.step("register_and_deposit"):
             self.each(self.members, self.register)
         with self.step("create_study"):
-            self.create_study()
+            self.together([self.create_study, *[lambda party=party: self.approve(party) for party in self.hospitals]])
+        with self.step("enlist_and_join"):
+            self.together([self.enlist, *[lambda party=party: self.join(party) for party in self.hospitals]])
+        with self.step("start_processes"):
             self.start_coordinators()
-        with self.step("join_and_start"):
             self.start_watcher()
-            self.each(self.hospitals, self.join)
             for party in self.hospitals:
                 self.start_training(party)
+            for party in self.hospitals:
+                self.wait_until_ready(party)
 
     def start_chain(self) -> None:
         """One real node that mines a block per transaction and keeps the machine's time."""
@@ -160,7 +163,9 @@ class Federation:
             for daemon in pool.map(lambda each: each.start(), daemons):
                 self._closing.callback(daemon.stop)
                 self.stores.append(daemon.uri)
-                self.say(f"[store] ipfs daemon at {daemon.uri} (pid {daemon.pid})")
+                self.say(f"[store] ipfs daemon at {daemon.uri} (pid {daemon.pid}), peer {daemon.peer_id()}")
+        # Each party uses one of them; what lies on the other travels through their private swarm.
+        daemons[0].connect(daemons[1])
 
     def deploy_and_make_keys(self) -> None:
         """The operator deploys through Ape while every party makes its home and its keys."""
@@ -223,9 +228,10 @@ class Federation:
             urls.remove(party.url)
             options += ["--set", f"coordinator.listen={listen}", "--set", f"coordinator.rounds={self.options.rounds}"]
             if self.stores:
-                store = self.stores[self.coordinators.index(party) % len(self.stores)]
+                store = self.stores[self.members.index(party) % len(self.stores)]
                 options += ["--set", f"coordinator.store={store}", "--set", f"stores.own={json.dumps([store])}"]
-        for uri in self.stores or urls:
+        number = [*self.members, self.watcher].index(party)
+        for uri in self.stores[number % len(self.stores) :][:1] if self.stores else urls:
             options += ["--store", uri]
         return options
 
@@ -301,11 +307,14 @@ duty_fine = "50"
 contradiction_fine = "500"
 """.replace(f'path = "{TASK.relative_to(ROOT)}"', f'path = "{relative(TASK, self.root)}"')
 
-    def start_coordinators(self) -> None:
-        """Each locks its bond, in this order, and serves. The liar is the same program but for one coordinate."""
+    def enlist(self) -> None:
+        """Each coordinator locks its bond, in this order, which is that of duty."""
         for party in self.coordinators:
             done = self.run(party, "collegium-coordinator", "enlist", "--study", str(STUDY), "--yes", "--json")
             party.hash_of["enlisted"] = done["transaction"]
+
+    def start_coordinators(self) -> None:
+        """The liar is the same program but for one coordinate."""
         for party in self.coordinators:
             command = ["collegium-coordinator", "run"]
             options = ["--study", str(STUDY)]
@@ -316,10 +325,18 @@ contradiction_fine = "500"
         for party in self.coordinators:
             self.wait_for(party)
 
+    def wait_until_ready(self, party: Party, seconds: float = 120.0) -> None:
+        """Until a hospital has loaded its task; the first round may be open by then."""
+        log = party.home / "logs" / "node.jsonl"
+        give_up = monotonic() + seconds
+        while not (log.exists() and '"event":"ready"' in log.read_text()):
+            self.processes.check_alive()
+            if monotonic() > give_up:
+                raise CommandFailed(f"{party.name} is not ready:\n{self.services[party.name].tail()}")
+            sleep(0.1)
+
     def wait_for(self, party: Party, seconds: float = 60.0) -> None:
         """Until a coordinator answers."""
-        import time
-
         import requests
 
         give_up = monotonic() + seconds
@@ -332,15 +349,18 @@ contradiction_fine = "500"
                 pass
             if monotonic() > give_up:
                 raise CommandFailed(f"{party.name} does not answer at {party.url}:\n{self.services[party.name].tail()}")
-            time.sleep(0.1)
+            sleep(0.1)
 
     def start_watcher(self) -> None:
         command = ["collegium", "watch", str(STUDY)]
         self.services["watcher"] = self.processes.start("watcher", command, env=self.watcher.environment)
 
-    def join(self, party: Party) -> None:
-        """Read the plan, approve the task's digest, sign, lock."""
+    def approve(self, party: Party) -> None:
+        """Let the code with this digest run here, and no other."""
         self.cli(party, "study", "approve-task", TASK, "--yes")
+
+    def join(self, party: Party) -> None:
+        """Sign the whole plan and lock what it may cost."""
         joined = self.cli(party, "join", str(STUDY), "--accept-open-updates", "--yes")
         party.hash_of["joined"] = joined["transactions"][-1]["hash"]
 
