@@ -15,6 +15,7 @@ from collegium.chain import StudyView
 from collegium.chain.following import StudyFollower
 from collegium.encoding import BlobKind, map_elements, pack_blob
 from collegium.optimizer import fedavg_step
+from collegium.storage import Store
 from collegium.tree import root_of
 from collegium_client.couriers import Couriers
 from collegium_client.delivery import Pusher
@@ -95,7 +96,10 @@ def open_watcher(folder: Path) -> Iterator[Watcher]:
             yield Watcher(parts, study_id)
 
 
-def open_coordinator(folder: Path, *, aggregate: Aggregator = compute_aggregate) -> Coordinator:
+def open_coordinator(
+    folder: Path, *, aggregate: Aggregator = compute_aggregate, publish: Store | None = None
+) -> Coordinator:
+    """publish: where its mean and model go instead of its own store."""
     from collegium.chain import keystore
     from collegium_coordinator.settings import CoordinatorSettings
 
@@ -103,6 +107,8 @@ def open_coordinator(folder: Path, *, aggregate: Aggregator = compute_aggregate)
     coordinator = Coordinator(settings, keystore.load(settings.node_key, PASSWORD), aggregate=aggregate)
     if isinstance(aggregate, Liar):
         aggregate.coordinator = coordinator
+    if publish is not None:
+        coordinator.runner.store = publish
     return coordinator
 
 
