@@ -17,8 +17,11 @@ def sources() -> list[Path]:
 
 
 def compile_contracts() -> None:
-    """`ape compile`."""
-    call([str(VENV / "bin" / "ape"), "compile"], env=environment())
+    """`ape compile`.
+
+    ape-solidity compiles a copy without node_modules, except for a project below the folder for temporary files.
+    """
+    call([str(VENV / "bin" / "ape"), "compile"], env={**environment(), "TMPDIR": str(ROOT)})
 
 
 COMPILED = Step(
