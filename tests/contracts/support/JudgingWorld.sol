@@ -163,27 +163,34 @@ abstract contract JudgingWorld is CollegiumWorld {
         return uint256(leaf) * 64 + k < count;
     }
 
+    /// @dev Items are made in calls of their own: inlined into one function they exceed the stack.
     function commitAndReveal(uint32 round, bytes32 ctx) private {
-        bytes memory commits;
-        bytes memory reveals;
-        for (uint256 i; i < hospitals; ++i) {
-            commits = bytes.concat(commits, commitItem(NODE + i, i, weightOf(i), judgedCommitment(round, ctx, i)));
-            reveals = abi.encodePacked(
-                reveals,
-                abi.encodePacked(uint16(i), saltOf(round, i), rootOf(updateOpened(i)), digestOf(round, i), weightOf(i)),
-                abi.encodePacked(uint16(3), round, uint32(20), bytes32(0))
-            );
-        }
-        collegium.commitUpdates(study, commits);
-        collegium.revealUpdates(study, reveals);
-        bytes32 setHash = judgedSetHash(round, ctx, all());
-        bytes memory attests;
+        bytes memory items;
+        for (uint256 i; i < hospitals; ++i) items = bytes.concat(items, this.judgedCommit(round, ctx, i));
+        collegium.commitUpdates(study, items);
+        items = "";
+        for (uint256 i; i < hospitals; ++i) items = bytes.concat(items, this.judgedReveal(round, i));
+        collegium.revealUpdates(study, items);
+        bytes32 digest = this.judgedAttestDigest(round, ctx);
+        items = "";
         for (uint256 i; i <= hospitals / 2; ++i) {
-            bytes32 structHash = keccak256(abi.encode(Signatures.ATTEST, study, round, ctx, all(), setHash));
-            bytes memory signature = compact(NODE + i, Signatures.toDigest(collegium.domainSeparator(), structHash));
-            attests = abi.encodePacked(attests, uint8(i), uint128(all()), signature);
+            items = bytes.concat(items, abi.encodePacked(uint8(i), uint128(all())), compact(NODE + i, digest));
         }
-        collegium.certify(study, attests);
+        collegium.certify(study, items);
+    }
+
+    function judgedCommit(uint32 round, bytes32 ctx, uint256 i) external view returns (bytes memory) {
+        return commitItem(NODE + i, i, weightOf(i), judgedCommitment(round, ctx, i));
+    }
+
+    function judgedReveal(uint32 round, uint256 i) external view returns (bytes memory) {
+        bytes memory opening = abi.encodePacked(uint16(i), saltOf(round, i), rootOf(updateOpened(i)), digestOf(round, i));
+        return bytes.concat(opening, abi.encodePacked(weightOf(i), uint16(3), round, uint32(20), bytes32(0)));
+    }
+
+    function judgedAttestDigest(uint32 round, bytes32 ctx) external view returns (bytes32) {
+        bytes32 structHash = keccak256(abi.encode(Signatures.ATTEST, study, round, ctx, all(), judgedSetHash(round, ctx, all())));
+        return Signatures.toDigest(collegium.domainSeparator(), structHash);
     }
 
     function aggregate() internal {
