@@ -16,6 +16,7 @@ from collegium.chain.deployment import Deployment
 from collegium.chain.devnet import Devnet
 from collegium.chain.rpc import Rpc, to_int
 from collegium.chain.signer import LocalSigner
+from collegium.storage import open_store, parse_cid
 from scripts.setup.paths import ROOT, VENV, environment
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow, pytest.mark.xdist_group("ape")]
@@ -84,6 +85,20 @@ def test_devnet_by_url_killed_and_resumed(tmp_path: Path) -> None:
             assert operator.deploy(COLLEGIUM_CRASH_AT=point).returncode == -signal.SIGKILL
         done = answer(operator.deploy(*operator.council(3, 1)))
         assert operator.count() == len(done["transactions"]) == 10  # type: ignore[arg-type]
+
+
+def test_a_study_is_founded_from_a_plan_file(tmp_path: Path) -> None:
+    with Devnet.start() as devnet:
+        operator = Operator(devnet, tmp_path, f"ethereum:local:{devnet.url}")
+        answer(operator.deploy(*operator.council(1, 2)))
+        plan, home = tmp_path / "plan.toml", tmp_path / "home"
+        task = ROOT / "examples" / "breast_cancer" / "task.py"
+        plan.write_text(f'[study]\ntitle = "Rehearsal"\n[task]\npath = "{task}"\n')
+        done = answer(operator.ape("create_study", "--deployment", operator.output, "--home", home, plan))
+        assert done["study"] == 1
+        chain = operator.chain(31337)
+        cid = chain.call("Collegium", "modelOf", 1)["cid"]
+        assert open_store((home / "store").as_uri()).has(parse_cid(cid))
 
 
 def test_devnet_by_the_foundry_provider(tmp_path: Path) -> None:
