@@ -114,11 +114,15 @@ def announce(home: Path, url: str, status: Any) -> None:
 
 
 def enlist_aggregator(home: Path, password_file: Path | None, study: int | None, *, yes: bool) -> dict[str, Any]:
-    """Raises CollegiumError: not admitted, no node key, too little free stake."""
+    """Enlist, or fill up the bond of one that is enlisted and was fined.
+
+    Raises CollegiumError: not admitted, no node key, too little free stake.
+    """
     from collegium.chain import intents, keystore
     from collegium.chain.client import Chain
     from collegium.chain.contracts import Contracts
     from collegium.chain.outbox import Outbox
+    from collegium.records import Role
 
     from .settings import CoordinatorSettings
 
@@ -126,7 +130,10 @@ def enlist_aggregator(home: Path, password_file: Path | None, study: int | None,
     password = keystore.read_password(password_file, prompt="Password of the institution key: ")
     signer = keystore.load(settings.node_key.with_name("institution.json"), password)
     chain = Chain.connect(settings.network, signer)
-    plan = Contracts(chain).study(settings.study).plan
+    contracts = Contracts(chain)
+    plan = contracts.study(settings.study).plan
+    held = contracts.lock(settings.study, signer.address, Role.AGGREGATOR)
+    is_short = 0 < held.amount < plan.aggregator_bond and held.releasable_at == 0
     if not yes:
         click.confirm(
             f"Lock {plan.aggregator_bond / 10**18:g} tokens of {signer.address} as bond of study {settings.study}?"
@@ -134,6 +141,9 @@ def enlist_aggregator(home: Path, password_file: Path | None, study: int | None,
             abort=True, err=True,
         )  # fmt: skip
     with Outbox(home / "state" / f"outbox-{signer.address.lower()[2:10]}.sqlite", chain) as outbox:
+        if is_short:
+            # A fined coordinator is on the list and in no order: it enters again at the end of the list.
+            outbox.submit(intents.delist(settings.study))
         receipt = outbox.submit(intents.enlist(settings.study))
     return {"study": settings.study, "bond": str(plan.aggregator_bond), "transaction": receipt.transaction}
 

@@ -13,7 +13,9 @@ from collegium_coordinator.inbox import Inbox, Item, Topic
 from scripts.setup.paths import ROOT
 
 
-def item(index: int, wire: bytes = b"wire", *, round: int = 1, topic: Topic = Topic.UPDATES, subject: bytes = b"") -> Item:
+def item(
+    index: int, wire: bytes = b"wire", *, round: int = 1, topic: Topic = Topic.UPDATES, subject: bytes = b""
+) -> Item:
     return Item(topic, 1, round, index, subject, wire, 12.5)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from collegium.chain import intents
+from collegium.chain import Contracts, intents
 from collegium.chain.views import ProposalStatus
 from collegium.errors import ChainUnreachableError
 from collegium.messages import pack_commits
-from collegium.records import Kind, Phase, bits
+from collegium.records import Kind, Phase, Role, bits
 from collegium_coordinator.inbox import Topic
 from tests.chain.lying import Proxy
 from tests.support.federation import WINDOW, Federation, Lie
@@ -243,6 +243,20 @@ class TestProposing:
         fined = mine._indexer.events(name="Fined")
         assert [event.args["kind"] for event in fined] == [Kind.DUTY] * 2
         assert not mine.step()
+
+    def test_enlisting_again_brings_a_fined_coordinator_back(self, desk: Desks, federation: Federation) -> None:
+        mine, gone = desk(SECOND, rounds=1), federation.aggregators[FIRST]
+        mine.to_propose()
+        federation.pass_time(WINDOW)
+        assert mine.step()
+        mine.hand_endorsements(0, 1, 2)
+        assert mine.step() and mine.step()
+        lock = Contracts(mine.chain).lock(federation.study_id, gone.institution.address, Role.AGGREGATOR)
+        assert lock.amount < federation.plan.aggregator_bond
+        gone.institution.send_all([intents.delist(federation.study_id), intents.enlist(federation.study_id)])
+        gone.node.send(intents.open_round(federation.study_id, 2))
+        order = {each.node.address for each in federation.aggregators}
+        assert set(mine.view().snapshots[-1].aggregators) == order
 
 
 class TestConcluding:

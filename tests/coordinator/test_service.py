@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import requests
 
-from collegium.chain import LocalSigner, NetworkSettings
+from collegium.chain import Contracts, LocalSigner, NetworkSettings, keystore
 from collegium.errors import PreconditionError
 from collegium.messages import pack_attestations, pack_commits
+from collegium.records import Role
 from collegium.storage.remote import RemoteStore
 from collegium_coordinator.cli import cli
 from collegium_coordinator.running import Coordinator
@@ -233,6 +234,34 @@ class TestCommand:
         assert (code, envelope["error"]["code"]) == (3, "precondition")
         code, envelope = self.run("status", "--url", "http://127.0.0.1:9")
         assert (code, envelope["error"]["code"]) == (5, "coordinator_unreachable")
+
+    def test_enlisting_twice(self, federation: Federation, tmp_path: Path) -> None:
+        """A full bond is left alone; one that a fine took from is filled up."""
+        member = federation.aggregators[1]
+        file = tmp_path / "collegium.toml"
+        file.write_text(
+            f'[network]\nrpc_url = "{federation.devnet.url}"\ndeployment = "{federation.folder / "deployment.json"}"\n'
+            f"[coordinator]\nstudy = {federation.study_id}\n"
+        )
+        (tmp_path / "password").write_text("x")
+        keystore.save(tmp_path / "keystore" / "institution.json", member.institution.signer, "x", light=True)
+        command = ("enlist", "--home", str(tmp_path), "--password-file", str(tmp_path / "password"), "--yes")
+        code, envelope = self.run(*command)
+        assert (code, envelope["error"]["evidence"]["error"]) == (7, "AggregatorAlreadyEnlisted")
+        federation.open_round()
+        federation.commit()
+        federation.reveal()
+        federation.certify()
+        federation.pass_time(federation.plan.propose_window)
+        federation.propose()
+        federation.conclude()
+        federation.settle()
+        contracts, bond = Contracts(federation.chain), federation.plan.aggregator_bond
+        where = (federation.study_id, member.institution.address, Role.AGGREGATOR)
+        assert contracts.lock(*where).amount == bond - federation.plan.duty_fine
+        code, envelope = self.run(*command)
+        assert code == 0, envelope
+        assert contracts.lock(*where).amount == bond
 
     def test_run_without_a_home(self, tmp_path: Path) -> None:
         for command in ("run", "propose", "enlist"):

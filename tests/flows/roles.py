@@ -29,7 +29,7 @@ from collegium_coordinator.running import Coordinator
 
 from .trainer import TABLE, Trainer
 
-__all__ = ["Liar", "OutOfRange", "Slow", "open_coordinator", "open_hospital", "open_watcher", "skipping"]
+__all__ = ["Gullible", "Liar", "OutOfRange", "Slow", "open_coordinator", "open_hospital", "open_watcher", "skipping"]
 
 PASSWORD = "correct horse"
 Aggregator = Callable[[Inputs], Aggregate]
@@ -155,6 +155,16 @@ class OutOfRange(Node):
             study_id=view.study_id, round=round.number, ctx=round.ctx, index=index, root=root_of(elements),
             cid=parts.folder.put(blob), salt=reveal.salt, weight=reveal.weight, ext_fields=reveal.ext_fields,
         )  # fmt: skip
+
+
+class Gullible(Node):
+    """A hospital that endorses whatever is proposed."""
+
+    def endorse(self, view: Any, round: Any, window: Any, index: int) -> None:
+        checker = self._checker
+        assert checker is not None
+        checker.compare = lambda of, proposal: (checker.recompute(of, proposal.included), [])  # type: ignore[method-assign]
+        super().endorse(view, round, window, index)
 
 
 def skipping(*names: str) -> Callable[[NodeParts, int], Node]:

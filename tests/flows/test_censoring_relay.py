@@ -12,7 +12,7 @@ from collegium_coordinator.inbox import Inbox, Item
 
 from .arena import Arena
 
-pytestmark = [pytest.mark.chain, pytest.mark.flow]
+pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow]
 
 CENSORED = 2
 

@@ -13,7 +13,7 @@ from . import roles  # noqa: F401
 from .arena import Arena
 from .killing import COVERED_ELSEWHERE, kill_at_each
 
-pytestmark = [pytest.mark.chain, pytest.mark.flow]
+pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow]
 
 OTHER_ROLES = ("coordinator.", "watcher.", "operation.")
 SENDING = ("outbox.", "client.message_carried")

@@ -12,7 +12,7 @@ from . import roles  # noqa: F401
 from .arena import Arena
 from .killing import COVERED_ELSEWHERE, kill_at_each
 
-pytestmark = [pytest.mark.chain, pytest.mark.flow]
+pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow]
 
 OTHER_ROLES = ("client.", "journal.", "watcher.", "operation.")
 MINE = [name for name in registered() if not name.startswith(OTHER_ROLES) and name not in COVERED_ELSEWHERE]

@@ -15,7 +15,7 @@ from .arena import Arena
 from .killing import COVERED_ELSEWHERE, kill_at_each
 from .roles import Liar
 
-pytestmark = [pytest.mark.chain, pytest.mark.flow]
+pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow]
 
 OTHER_ROLES = ("client.", "journal.", "coordinator.", "operation.")
 MINE = {name for name in registered() if not name.startswith(OTHER_ROLES) and name not in COVERED_ELSEWHERE}

@@ -15,7 +15,7 @@ from scripts.setup.paths import tool
 
 from .arena import Arena
 
-pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.kubo, pytest.mark.slow]
+pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.kubo]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.chain.lying import Proxy
 
 from .arena import Arena
 
-pytestmark = [pytest.mark.chain, pytest.mark.flow]
+pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow]
 
 STAGES: dict[str, Callable[[StudyView], bool]] = {
     "opened": lambda view: bool(view.rounds),
