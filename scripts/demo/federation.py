@@ -142,7 +142,7 @@ class Federation:
         """One real node that mines a block per transaction and keeps the machine's time."""
         self.devnet = Devnet.start(log=self.root / "logs" / "anvil.log")
         self._closing.callback(self.devnet.stop)
-        self.say(f"[chain] anvil {tool('anvil').name} at {self.devnet.url}, chain id {self.devnet.record.chain_id},"
+        self.say(f"[chain] anvil at {self.devnet.url}, chain id {self.devnet.record.chain_id},"
                  f" a block per transaction, time of this machine (pid {self.devnet.record.pid})")  # fmt: skip
 
     def start_stores(self) -> None:
