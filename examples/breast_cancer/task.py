@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from collegium_client import Task as BaseTask
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.utils.data import TensorDataset
+
+from collegium_client import Task as BaseTask
 
 SEED = 2024
 HELD_OUT = 114
@@ -30,15 +31,19 @@ MALIGNANT_SHARES = (0.15, 0.45, 0.25, 0.15)
 # Order: mean, standard error and worst of radius, texture, perimeter, area, smoothness, compactness, concavity,
 # concave points, symmetry, fractal dimension.
 CENTER = np.array(
-    [14.0, 19.0, 92.0, 650.0, 0.096, 0.10, 0.09, 0.05, 0.18, 0.063]
-    + [0.4, 1.2, 2.9, 40.0, 0.007, 0.025, 0.03, 0.012, 0.02, 0.004]
-    + [16.0, 26.0, 107.0, 880.0, 0.13, 0.25, 0.27, 0.115, 0.29, 0.084]
-)
+    [
+        [14.0, 19.0, 92.0, 650.0, 0.096, 0.10, 0.09, 0.05, 0.18, 0.063],
+        [0.4, 1.2, 2.9, 40.0, 0.007, 0.025, 0.03, 0.012, 0.02, 0.004],
+        [16.0, 26.0, 107.0, 880.0, 0.13, 0.25, 0.27, 0.115, 0.29, 0.084],
+    ]
+).ravel()
 SPREAD = np.array(
-    [3.5, 4.3, 24.0, 350.0, 0.014, 0.05, 0.08, 0.04, 0.027, 0.007]
-    + [0.28, 0.55, 2.0, 45.0, 0.003, 0.018, 0.03, 0.006, 0.008, 0.0026]
-    + [4.8, 6.1, 33.0, 570.0, 0.023, 0.16, 0.21, 0.066, 0.062, 0.018]
-)
+    [
+        [3.5, 4.3, 24.0, 350.0, 0.014, 0.05, 0.08, 0.04, 0.027, 0.007],
+        [0.28, 0.55, 2.0, 45.0, 0.003, 0.018, 0.03, 0.006, 0.008, 0.0026],
+        [4.8, 6.1, 33.0, 570.0, 0.023, 0.16, 0.21, 0.066, 0.062, 0.018],
+    ]
+).ravel()
 
 
 def split(sites: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:

@@ -68,6 +68,8 @@ def environment(base: dict[str, str] | None = None) -> dict[str, str]:
     values["APE_DATA_FOLDER"] = str(APE_DATA_FOLDER)
     values["SOLCX_BINARY_PATH"] = str(SOLCX_FOLDER)
     values["PYTHONNOUSERSITE"] = "1"
+    # Compiling torch and web3 anew at every start would cost each process seconds.
+    values.pop("PYTHONDONTWRITEBYTECODE", None)
     values["MPLCONFIGDIR"] = str(BUILD / "matplotlib")
     # No tool may call home from a demo that promises to need no network.
     values["FOUNDRY_DISABLE_NIGHTLY_WARNING"] = "1"
