@@ -144,10 +144,14 @@ def _random_key() -> bytes:
 def _encrypt(signer: LocalSigner, password: str, *, light: bool) -> str:
     from eth_account import Account
 
-    content: dict[str, Any] = dict(
-        Account.encrypt(signer.private_key, password, kdf="scrypt", iterations=LIGHT_SCRYPT if light else None)
-    )
-    return json.dumps(content)
+    iterations = LIGHT_SCRYPT if light else None
+    while True:
+        content: dict[str, Any] = dict(
+            Account.encrypt(signer.private_key, password, kdf="scrypt", iterations=iterations)
+        )
+        # An initialization vector that begins with a zero byte is written without it, and other tools refuse that.
+        if len(content["crypto"]["cipherparams"]["iv"]) == 32:
+            return json.dumps(content)
 
 
 def _read(path: Path) -> dict[str, Any]:

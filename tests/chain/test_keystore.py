@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,25 @@ class TestKeystore:
 
 
 class TestOtherTools:
+    def test_a_short_initialization_vector_is_drawn_again(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from eth_account import Account
+
+        drawn: list[str] = []
+        encrypt = Account.encrypt
+
+        def short_at_first(*arguments: object, **options: object) -> dict[str, Any]:
+            content = encrypt(*arguments, **options)
+            if not drawn:
+                content["crypto"]["cipherparams"]["iv"] = "ab" * 15
+            drawn.append(content["crypto"]["cipherparams"]["iv"])
+            return content
+
+        monkeypatch.setattr(Account, "encrypt", short_at_first)
+        keystore.create(path, "secret", light=True)
+        written = json.loads(path.read_text())["crypto"]["cipherparams"]["iv"]
+        assert len(drawn) >= 2
+        assert written == drawn[-1]
+
     @pytest.mark.chain
     def test_cast_opens_our_key(self, path: Path, tmp_path: Path) -> None:
         signer = keystore.create(path, "secret", light=True)

@@ -17,7 +17,8 @@ from collegium.messages import digest, recover
 from collegium.records import ZERO_ADDRESS, Phase, Role
 from tests.support.federation import TOKEN, Federation, Lie
 
-pytestmark = pytest.mark.chain
+# One history, played in order.
+pytestmark = [pytest.mark.chain, pytest.mark.xdist_group("views")]
 
 
 @pytest.fixture(scope="module")
