@@ -80,7 +80,7 @@ def _layers(
         for table, content in _read(path).items():
             if table not in schema and table not in free:
                 raise ConfigError(
-                    f"{path} has an unknown table [{table}].", hint=_similar(table, [*schema, *free]), path=str(path)
+                    f"{path} has an unknown table [{table}]. {_similar(table, [*schema, *free])}", path=str(path)
                 )
             if not isinstance(content, dict):
                 raise ConfigError(f"{path}: {table} must be a table.", hint=f"Write [{table}].", path=str(path))
@@ -110,7 +110,7 @@ def _fit(schema: Schema, key: str, value: Any, origin: str) -> Any:
     table, _, name = key.partition(".")
     if name not in schema.get(table, {}):
         known = schema.get(table, {})
-        raise ConfigError(f"{origin}: [{table}] has no setting {name!r}.", hint=_similar(name, known), setting=key)
+        raise ConfigError(f"{origin}: [{table}] has no setting {name!r}. {_similar(name, known)}", setting=key)
     default = schema[table][name]
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)

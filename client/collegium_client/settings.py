@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collegium.errors import ConfigError
+from collegium.config import Layered
 
 __all__ = ["DEFAULTS", "FILE", "NodeSettings", "SandboxSettings", "Settings"]
 
@@ -107,21 +104,8 @@ class Settings:
     @classmethod
     def load(cls, home: Path, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the home's file and the environment over the defaults."""
-        environment = os.environ if environment is None else environment
-        values = {section: dict(table) for section, table in DEFAULTS.items()} | {name: {} for name in _FREE}
-        origins = {f"{section}.{name}": "default" for section, table in DEFAULTS.items() for name in table}
-        path = home / FILE
-        if path.exists():
-            for section, name, value in _read(path):
-                values[section][name] = _fit(section, name, value, str(path))
-                origins[f"{section}.{name}"] = str(path)
-        for section, table in DEFAULTS.items():
-            for name in table:
-                variable = f"COLLEGIUM_{section}_{name}".upper()
-                if variable in environment:
-                    values[section][name] = _fit(section, name, _parse(environment[variable]), variable)
-                    origins[f"{section}.{name}"] = variable
-        return cls(home, values, origins)
+        layers = Layered.load(DEFAULTS, home / FILE, environment=environment, free=_FREE)
+        return cls(home, {section: layers.table(section) for section in (*DEFAULTS, *_FREE)}, layers.origins)
 
     def get(self, section: str, name: str) -> Any:
         """One value."""
@@ -177,49 +161,3 @@ class Settings:
         """Where blobs are read from after the own folder: `stores.own`, `stores.read`, where is pushed to."""
         listed = [*self.get("stores", "own"), *self.get("stores", "read"), *self.push_stores]
         return list(dict.fromkeys(str(uri) for uri in listed))
-
-
-def _read(path: Path) -> list[tuple[str, str, Any]]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.", hint="Mend the file or run `collegium init`.") from error
-    found = []
-    for section, table in content.items():
-        if section not in DEFAULTS and section not in _FREE:
-            raise ConfigError(f"{path} has an unknown table [{section}].{_similar(section, [*DEFAULTS, *_FREE])}")
-        if not isinstance(table, dict):
-            raise ConfigError(f"{path}: {section} must be a table.", hint=f"Write [{section}].")
-        found += [(section, name, value) for name, value in table.items()]
-    return found
-
-
-def _fit(section: str, name: str, value: Any, origin: str) -> Any:
-    if section in _FREE:
-        return value
-    if name not in DEFAULTS[section]:
-        raise ConfigError(f"{origin}: [{section}] has no setting {name!r}.{_similar(name, DEFAULTS[section])}")
-    default = DEFAULTS[section][name]
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if isinstance(default, list) and isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(default, str) and isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if type(value) is not type(default):
-        raise ConfigError(
-            f"{origin}: {section}.{name} is {value!r}; a {type(default).__name__} like {default!r} is expected."
-        )
-    return value
-
-
-def _parse(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _similar(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" Known are {', '.join(sorted(known))}."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from collegium.chain.client import NetworkSettings
+from collegium.config import NETWORK, Layered
 from collegium.errors import ConfigError, PreconditionError
 
 __all__ = ["CoordinatorSettings"]
@@ -42,27 +42,28 @@ class CoordinatorSettings:
 
     @classmethod
     def load(cls, home: Path, **flags: Any) -> Self:
-        """Read the home's file; flags that are not None win.
+        """Flags that are not None over `COLLEGIUM_*` over the home's file over defaults.
 
         Raises PreconditionError: the home has no settings file. ConfigError: a setting is unknown or of the wrong type.
         """
         path = home / FILE
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             raise PreconditionError(
                 f"{home} is no home: it has no {FILE}.", hint="Run `collegium init --home FOLDER` first."
-            ) from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}.", hint="Mend the file.") from error
-        settings = cls(
-            home,
-            _network(home, content.get("network", {})),
-            home / Path(str(content.get("keys", {}).get("node", "keystore/node.json"))).expanduser(),
-            read=tuple(content.get("stores", {}).get("read", ())),
+            )
+        layers = Layered.load(
+            {"network": NETWORK, "keys": _KEYS, "coordinator": _OWN},
+            path,
+            flags={f"coordinator.{name}": value for name, value in flags.items()},
+            free=_FREE,
         )
-        given = content.get("coordinator", {}) | {name: value for name, value in flags.items() if value is not None}
-        return replace(settings, **{name: _fit(settings, name, value, path) for name, value in given.items()})
+        own = layers.table("coordinator")
+        # What a hospital's home reads from, a coordinator's reads from too.
+        own["read"] = own["read"] or tuple(layers.table("stores").get("read", ()))
+        node_key = home / Path(layers.get("keys.node")).expanduser()
+        settings = cls(home, _network(home, layers.table("network")), node_key, **own)
+        _ = settings.address
+        return settings
 
     @property
     def address(self) -> tuple[str, int]:
@@ -73,35 +74,18 @@ class CoordinatorSettings:
         return host.strip("[]"), int(port)
 
 
-_OWN = ("home", "network", "node_key")
-
-
-def _fit(settings: CoordinatorSettings, name: str, value: Any, path: Path) -> Any:
-    known = [field.name for field in fields(settings) if field.name not in _OWN]
-    if name not in known:
-        raise ConfigError(f"{path}: [coordinator] has no setting {name!r}.", hint=f"Known are {', '.join(known)}.")
-    default = getattr(settings, name)
-    if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(str(each) for each in value)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(default):
-        raise ConfigError(
-            f"{path}: coordinator.{name} is {value!r}.",
-            hint=f"A {type(default).__name__} like {default!r} is expected.",
-        )
-    return value
+_KEYS = {"institution": "keystore/institution.json", "node": "keystore/node.json", "password_file": ""}
+_OWN = {field.name: field.default for field in fields(CoordinatorSettings) if field.default is not MISSING}
+_FREE = ("stores", "coordinators", "training", "node", "watcher", "data")
+"""Tables of the same file that `collegium` reads."""
 
 
 def _network(home: Path, table: dict[str, Any]) -> NetworkSettings:
-    defaults = NetworkSettings()
-    deployment = str(table.get("deployment", ""))
-    confirmations = int(table.get("confirmations", 0))
     return NetworkSettings(
-        rpc_url=str(table.get("rpc_url", defaults.rpc_url)),
-        chain_id=int(table.get("chain_id", defaults.chain_id)),
-        deployment=home / Path(deployment).expanduser() if deployment else None,
-        confirmations=None if confirmations < 0 else confirmations,
-        poll_interval=float(table.get("poll_interval", defaults.poll_interval)),
-        retry_for=float(table.get("retry_for", defaults.retry_for)),
+        rpc_url=table["rpc_url"],
+        chain_id=table["chain_id"],
+        deployment=home / Path(table["deployment"]).expanduser() if table["deployment"] else None,
+        confirmations=None if table["confirmations"] < 0 else table["confirmations"],
+        poll_interval=table["poll_interval"],
+        retry_for=table["retry_for"],
     )
