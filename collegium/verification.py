@@ -50,6 +50,7 @@ __all__ = [
     "build_tail_evidence",
     "check_update",
     "compute_announcement",
+    "compute_round",
     "find_refutation",
     "find_wrong_coordinate",
     "recompute_round",
@@ -117,7 +118,7 @@ class Refutation:
     evidence: bytes
 
 
-def recompute_round(
+def compute_round(
     updates: Sequence[Source],
     weights: Sequence[int],
     base_model: NDArray[Any],
@@ -125,8 +126,8 @@ def recompute_round(
     fmt: Format,
     *,
     threads: int = 1,
-) -> Recomputed:
-    """Mean and step of a round from certified updates (in index order) and the base model's elements."""
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Mean and new model of a round from certified updates (in index order) and the base model's elements."""
     if base_model.shape != (fmt.elements,):
         raise ShapeError(f"The base model has {base_model.size} elements, the format {fmt.elements}.")
     mean = aggregate(updates, weights, fmt, threads=threads)
@@ -142,6 +143,20 @@ def recompute_round(
             out=model[span],
             threads=threads,
         )
+    return mean, model
+
+
+def recompute_round(
+    updates: Sequence[Source],
+    weights: Sequence[int],
+    base_model: NDArray[Any],
+    plan: Plan,
+    fmt: Format,
+    *,
+    threads: int = 1,
+) -> Recomputed:
+    """`compute_round` with the trees of its results."""
+    mean, model = compute_round(updates, weights, base_model, plan, fmt, threads=threads)
     return Recomputed(mean, model, ChunkTree.build(mean, threads=threads), ChunkTree.build(model, threads=threads))
 
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collegium.aggregation import aggregate
 from collegium.commitment import compute_format_hash
 from collegium.encoding import BlobKind, pack_blob
-from collegium.optimizer import fedavg_step
 from collegium.records import Format, Plan
 from collegium.storage.cid import Cid
 from collegium.storage.store import Store
 from collegium.tree import root_of
+from collegium.verification import compute_round
 
 __all__ = ["Aggregate", "Inputs", "Stored", "compute_aggregate", "store_aggregate"]
 
@@ -56,15 +55,7 @@ class Stored:
 
 def compute_aggregate(inputs: Inputs) -> Aggregate:
     """The rule and the server step of the plan (docs/protocol.md, arithmetic of a round)."""
-    mean = aggregate(inputs.updates, inputs.weights, inputs.format)
-    model = fedavg_step(
-        inputs.base,
-        mean,
-        numerator=inputs.plan.rate_numerator,
-        denominator=inputs.plan.rate_denominator,
-        count=inputs.format.sections[0].count,
-    )
-    return Aggregate(mean, model)
+    return Aggregate(*compute_round(inputs.updates, inputs.weights, inputs.base, inputs.plan, inputs.format))
 
 
 def store_aggregate(result: Aggregate, *, ctx: bytes, fmt: Format, store: Store) -> Stored:
