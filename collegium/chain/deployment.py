@@ -137,7 +137,7 @@ class Deployment:
             if not packaged.is_file():
                 raise DeploymentMissingError(
                     f"No deployment for chain {chain_id} comes with this package.",
-                    hint="Set network.deployment to the file that the operator of your federation gave you.",
+                    hint="Pass --deployment FILE or set network.deployment: the file that the operator gave you.",
                     chain_id=chain_id,
                 )
             found = cls.from_json(json.loads(packaged.read_text(encoding="utf-8")))

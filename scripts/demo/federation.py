@@ -17,6 +17,7 @@ from collegium.chain import keystore
 from collegium.chain.deployment import Deployment
 from collegium.chain.devnet import Devnet
 from collegium.chain.signer import LocalSigner
+from collegium.errors import UsageError
 from scripts.setup.paths import ROOT, tool
 
 from .parties import COORDINATORS, HOSPITALS, Party, free_ports, make_party
@@ -38,6 +39,19 @@ TASK = ROOT / "examples" / "breast_cancer" / "task.py"
 STUDY = 1
 HOSPITAL_TOKENS, COORDINATOR_TOKENS, STAKE, BOND = 500, 5000, 500, 1000
 POLL_SECONDS = 0.1
+
+
+MARKER = ".collegium-demo"
+"""Marks a folder that a demo made and another one may empty."""
+
+
+def empty(folder: Path) -> None:
+    """Remove what an earlier demo left. Raises UsageError for a folder that holds anything else."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARKER).exists())):
+        raise UsageError(
+            f"{folder} holds something that no demo made.", hint="Choose a new or empty folder for --output."
+        )
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -63,8 +77,9 @@ class Federation:
 
     def __post_init__(self) -> None:
         self.root = self.options.root
-        shutil.rmtree(self.root, ignore_errors=True)
+        empty(self.root)
         (self.root / "logs").mkdir(parents=True)
+        (self.root / MARKER).touch()
         self.processes = Processes(self.say, self.root / "logs")
         self.hospitals = [make_party(self.root, name) for name in HOSPITALS]
         self.coordinators = [make_party(self.root, name) for name in COORDINATORS]

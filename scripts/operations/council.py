@@ -41,6 +41,7 @@ def read_applicant(text: str) -> Applicant:
             return Applicant(checksum_address(address), name or address)
         content = json.loads(Path(text).read_text(encoding="utf-8"))
         content = content.get("data", content)
+        content = content.get("request", content)
         profile = bytes.fromhex(str(content.get("profile", "00" * 32)).removeprefix("0x"))
         return Applicant(checksum_address(content["institution"]), str(content["name"]), profile)
     except (OSError, ValueError, KeyError, AttributeError, RecordError) as error:

@@ -54,6 +54,10 @@ def test_one_round_in_processes(devnet: Devnet, tmp_path: Path) -> None:
             make_party(operator, devnet, hospital, f"Hospital {at}", 200,
                        "--coordinator", url, "--set", f"data.site={at}", "--set", "training.threads=1")  # fmt: skip
             hospital.run("collegium", "study", "approve-task", tmp_path / "task.py", "--yes")
+            if at == 0:
+                refused = hospital.run("collegium", "join", "1", "--yes", code=3)
+                assert refused["code"] == "confirmation_required"
+                assert hospital.run("collegium", "doctor", "--study", "1", code=3)["code"] == "precondition"
             hospital.run("collegium", "join", "1", "--accept-open-updates", "--yes")
 
         # One after the other: the council's account sends one admission at a time.

@@ -232,6 +232,9 @@ class TestInput:
         path = tmp_path / "request.json"
         path.write_text(f'{{"data": {{"institution": "{address}", "name": "West", "profile": "0x{"01" * 32}"}}}}')
         assert read_applicant(str(path)) == Applicant(address, "West", bytes([1]) * 32)
+        # As `collegium institution register --json` prints it.
+        path.write_text(f'{{"data": {{"request": {path.read_text()[9:-1]}}}}}')
+        assert read_applicant(str(path)) == Applicant(address, "West", bytes([1]) * 32)
         with pytest.raises(PreconditionError, match="names no institution"):
             read_applicant(str(tmp_path / "missing.json"))
 

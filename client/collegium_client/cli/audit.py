@@ -15,7 +15,9 @@ __all__ = ["audit"]
 @click.argument("study", type=int, required=False)
 @click.option("--study", "study_option", type=int, help="The study.")
 @click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address instead of the home's.")
-@click.option("--deployment", type=click.Path(exists=True), help="Deployment file instead of the home's.")
+@click.option(
+    "--deployment", type=click.Path(exists=True, dir_okay=False), help="Deployment file instead of the home's."
+)
 @click.option("--store", "stores", multiple=True, help="Store to read from instead of the home's; repeat for more.")
 @click.option("--verbose", "-v", is_flag=True, help="A line per check and round.")
 @click.option("--trusted-head", help="Hash of the last block, from another source than the RPC address.")
@@ -33,6 +35,7 @@ def audit(
     import os
 
     from collegium.audit import audit_study
+    from collegium.chain import Deployment
     from collegium.errors import CollegiumError, UsageError
     from collegium.storage import open_stores
     from collegium_client.home import Home
@@ -43,7 +46,10 @@ def audit(
     if rpc_url:
         os.environ["COLLEGIUM_NETWORK_RPC_URL"] = rpc_url
     if deployment:
-        os.environ["COLLEGIUM_NETWORK_DEPLOYMENT"] = str(Path(deployment).resolve())
+        # An auditor without a home knows the chain from this file alone; the node must serve that chain.
+        path = Path(deployment).resolve()
+        os.environ["COLLEGIUM_NETWORK_DEPLOYMENT"] = str(path)
+        os.environ["COLLEGIUM_NETWORK_CHAIN_ID"] = str(Deployment.load(path).chain_id)
     home = Home(app.home)
     chain = home.chain()
     source = open_stores(stores, chain_id=chain.chain_id) if stores else home.stores_to_read(chain.chain_id)

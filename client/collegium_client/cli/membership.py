@@ -10,7 +10,7 @@ from typing import Any
 
 import rich_click as click
 
-from collegium.errors import PreconditionError
+from collegium.errors import ConfirmationRequiredError, PreconditionError
 
 from .framework import App, Shown, command
 
@@ -51,10 +51,8 @@ def institution_register(app: App, name: str, profile: Path | None, wait_seconds
     while not (active := contracts.is_active(institution)) and time.monotonic() < give_up:
         time.sleep(0.5)
     if not active:
-        return Shown(
-            {"admitted": False, "request": request},
-            [json.dumps(request, indent=2), "Send this to the council; run the command again once admitted."],
-        )
+        app.say("Send this to the council; run the command again once admitted.")
+        return Shown({"admitted": False, "request": request}, json.dumps(request, indent=2))
     if contracts.node_key(institution) == node:
         return Shown(
             {"admitted": True, "request": request, "node_key": node, "sent": False},
@@ -149,6 +147,11 @@ def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, 
     app.say(f"  fines: unrevealed {format_tokens(plan.unrevealed_fine)}, out of range {format_tokens(plan.range_fine)},"
             f" two updates {format_tokens(plan.equivocation_fine)}; at most {format_tokens(fine)} in all")  # fmt: skip
     if not accept_open_updates:
+        if app.yes:
+            raise ConfirmationRequiredError(
+                "Updates of this study are public to anyone, and --yes alone does not agree to that.",
+                hint="Add --accept-open-updates once your institution agrees.",
+            )
         app.ask("Updates of this study are public to anyone. Agree?")
     deadline = max(chain.now(), int(time.time())) + JOIN_SECONDS
     # Collegium counts joins by itself; Members has another counter for keys.

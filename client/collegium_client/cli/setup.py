@@ -160,6 +160,9 @@ def doctor(app: App, study: int | None, strict: bool) -> Shown:
     if check("chain", lambda: _check_chain(home)):
         check("clock", lambda: _check_clock(home))
         check("gas of the node key", lambda: _check_gas(home))
+        check("admission", lambda: _check_admission(home))
+    if not home.settings.coordinators:
+        check("coordinators", _no_coordinators)
     for url in home.settings.coordinators:
         check(f"coordinator {url}", lambda url=url: _check_coordinator(url))  # type: ignore[misc]
     for uri in home.settings.read_stores:
@@ -269,11 +272,33 @@ def _check_confinement(home: Any) -> str:
     return str(found.explain())
 
 
+def _check_admission(home: Any) -> str:
+    from collegium.chain import Contracts
+
+    contracts = Contracts(home.chain())
+    institution, node = home.address("institution"), home.address("node")
+    if institution is None:
+        raise _Warning("no institution key in this home", "collegium keys new institution")
+    if not contracts.is_active(institution):
+        raise _Warning(f"{institution} is not admitted", "collegium institution register")
+    if node is None or contracts.node_key(institution) != node:
+        raise _Warning(f"{node} is not the node key of {institution}", "collegium institution register")
+    return f"{institution} is admitted, {node} speaks for it"
+
+
+def _no_coordinators() -> str:
+    raise _Warning("none: this hospital would carry every message itself", "collegium init --coordinator URL")
+
+
 def _check_study(home: Any, study: int) -> str:
     from collegium_client.session import open_study, read_plan
 
     chain = home.chain()
     view = open_study(home, chain, study)
+    institution = home.address("institution")
+    seat = view.seat_of(institution) if institution else None
+    if seat is None or seat.left is not None:
+        raise PreconditionError("this institution is not a member", hint=f"collegium join {study}")
     plan = read_plan(home.blobs(view.format, chain.chain_id), view)
     home.approvals.require(view.plan.task_digest)
     return f"{plan.title}: plan and task are here"
