@@ -90,6 +90,13 @@ CHECKS: Mapping[str, Kind] = {
 """In the order of the report."""
 
 
+_VERBS = {"mismatch": "found a mismatch", "incomplete": "is incomplete"}
+_HINTS = {
+    "mismatch": "`--verbose` shows every check, `--json` also how to do each by hand.",
+    "incomplete": "Name a node or a store that has what is missing: `--rpc-url URL`, `--store URI` (repeatable).",
+}
+
+
 class AuditIncompleteError(UnreachableError):
     """Nothing contradicts the record, but something could not be fetched."""
 
@@ -250,8 +257,8 @@ class Report:
         kind: type[CollegiumError] = AuditFailedError if self.verdict == "mismatch" else AuditIncompleteError
         worst = max(failed, key=lambda check: _WORST[check.status])
         raise kind(
-            f"The audit of study {self.study_id} found a {self.verdict}: {worst.name}{_of(worst)}: {worst.detail}.",
-            hint="See every check with `collegium audit --json`; each names how to do it by hand.",
+            f"The audit of study {self.study_id} {_VERBS[self.verdict]}: {worst.name}{_of(worst)}: {worst.detail}.",
+            hint=_HINTS[self.verdict],
             checks=[f"{check.name}{_of(check)}" for check in failed],
         )
 

@@ -101,6 +101,8 @@ def run_deploy(
     from .policy import Policy
     from .through_ape import load_signers
 
+    # Every key is opened before the first transaction.
+    signers = load_signers(council_keys, council_password_file)
     sender = open_sender(provider, account, password_file)
     output = output or default_output(sender.chain_id)
     _say(f"chain {sender.chain_id}, deployer {sender.address}")
@@ -109,7 +111,7 @@ def run_deploy(
     referee = done.deployment.addresses["Referee"]
     if council_keys:
         chain = open_chain(sender, output)
-        mined = allow_referee(chain, sender, referee, load_signers(council_keys, council_password_file))
+        mined = allow_referee(chain, sender, referee, signers)
         if mined is not None:
             transactions["Collegium.allowReferee"] = "0x" + mined.hash.hex()
             _say(f"{'Collegium.allowReferee':<24} {referee}  0x{mined.hash.hex()}  {mined.gas_used:>9,} gas")

@@ -18,7 +18,7 @@ from ape.logging import logger
 from collegium.chain import keystore
 from collegium.chain.rpc import Rpc, to_int
 from collegium.chain.signer import LocalSigner
-from collegium.errors import KeyMissingError, WrongPasswordError
+from collegium.errors import KeyMissingError, KeystoreError, WrongPasswordError
 from collegium.records import checksum_address
 
 from . import sender as base
@@ -116,7 +116,10 @@ def open_account(name: str, password_file: Path | None = None) -> Any:
 
 def load_signers(paths: Sequence[Path], password_file: Path | None = None) -> list[LocalSigner]:
     """Council keys from V3 keystores that share a password file or are asked for one by one."""
-    return [
-        keystore.load(path, keystore.read_password(password_file, prompt=f"Password of {path.name}: "))
-        for path in paths
-    ]
+    try:
+        return [
+            keystore.load(path, keystore.read_password(password_file, prompt=f"Password of {path.name}: "))
+            for path in paths
+        ]
+    except KeystoreError as error:
+        raise type(error)(error.message, hint="Pass --council-password-file for the council's keystores.") from error

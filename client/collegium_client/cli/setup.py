@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,13 @@ def init(
         raise PreconditionError(f"There is a home at {app.home} already.", hint="Edit its file, or pass --force.")
     document = tomlkit.document()
     document.add(tomlkit.comment("Settings of this party; `collegium config show` explains them."))
+    if deployment is not None:
+        from collegium.chain import Deployment
+
+        known = Deployment.load(deployment.expanduser()).chain_id if deployment.is_file() else chain_id
+        if chain_id is not None and known != chain_id:
+            raise ConfigError(f"{deployment} is of chain {known}, not {chain_id}.", hint="Leave --chain-id out.")
+        chain_id = known
     values: dict[str, dict[str, Any]] = {
         "network": {
             "rpc_url": rpc_url,
@@ -73,15 +81,15 @@ def init(
             section = tomlkit.table()
             section.update(given)
             document.add(table, section)
+    with tempfile.TemporaryDirectory() as fresh:
+        draft = Path(fresh) / FILE
+        draft.write_text(tomlkit.dumps(document))
+        try:
+            Settings.load(Path(fresh), {})
+        except ConfigError as error:
+            raise ConfigError(error.message.replace(str(draft), "An option or --set"), hint=error.hint) from None
     for folder in ("keystore", "state", "store", "tasks", "logs"):
         (app.home / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_suffix(".checking")
-    fresh.mkdir(exist_ok=True)
-    try:
-        (fresh / FILE).write_text(tomlkit.dumps(document))
-        Settings.load(fresh, {})
-    finally:
-        shutil.rmtree(fresh)
     write_atomically(path, tomlkit.dumps(document).encode())
     return Shown(
         {"home": str(app.home), "settings": str(path)},
