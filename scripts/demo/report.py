@@ -205,14 +205,24 @@ def _lie(summary: Mapping[str, Any]) -> str:
 
 
 def _audit(summary: Mapping[str, Any]) -> str:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for each in summary["audit_checks"]:
+        groups.setdefault((each["status"], each["name"]), []).append(each)
     rows = [
-        ["ok" if each["ok"] else "MISMATCH", each["name"], each.get("detail", "")] for each in summary["audit_checks"]
+        [status, name, _span([each["round"] for each in group]), group[0]["detail"]]
+        for (status, name), group in groups.items()
     ]
     return (
-        "<p>Made afterwards from a fresh folder that knows an RPC address and a store, nothing else:</p>"
+        "<p>Made afterwards from a fresh folder that knows an RPC address, the deployment file and a store, and"
+        " nothing else (to repeat it, run <code>make demo DEMO_ARGS=--keep</code>):</p>"
         f"<pre><code>{escape(summary['audit_command'])}</code></pre>"
-        + _table("Every check of the audit", ["verdict", "check", "detail"], rows)
+        + _table("Every check of the audit", ["verdict", "check", "rounds", "detail, of the first round"], rows)
     )
+
+
+def _span(numbers: Sequence[int | None]) -> str:
+    found = [number for number in numbers if number is not None]
+    return "" if not found else str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def _time(summary: Mapping[str, Any]) -> str:
