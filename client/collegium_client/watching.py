@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collegium.chain import Chain, Indexer, Outbox, RoundView, StudyView
-from collegium.chain.abi import interface
+from collegium.chain.calldata import Calldata
 from collegium.chain.following import ChainTime, StudyFollower
 from collegium.chain.views import ProposalStatus, ProposalView
 from collegium.commitment import compute_seal
@@ -26,7 +26,6 @@ from collegium.errors import (
     RootMismatchError,
 )
 from collegium.inputs import BlobSource
-from collegium.messages import COMMIT_BYTES, digest, recover, unpack_commits
 from collegium.records import ZERO32, Kind, Phase, Proposal, RecordProof, Signed, Update
 from collegium.storage import parse_cid
 from collegium.tree import Buffer
@@ -74,7 +73,7 @@ class Watcher:
         self._refuter = Refuter(parts.chain, parts.outbox, parts.cases, parts.report, announce=parts.announce)
         self._checker: RoundChecker | None = None
         self._seen: dict[int, _Seen] = {}
-        self._signed: dict[str, bytes] = {}
+        self._calldata = Calldata(parts.chain)
 
     def run(self, *, until: int | None = None, stop: threading.Event | None = None) -> list[Case]:
         """Watch until the study has `until` final rounds and all were checked (None: for ever), or `stop` is set."""
@@ -301,34 +300,10 @@ class Watcher:
         commit = round.commits.get(index)
         if commit is None:
             return None
-        for signed in self._signed_in(round, commit.event.transaction):
+        for signed in self._calldata.updates(round, commit.event.transaction):
             if signed.message.index == index and signed.message.commitment == commit.commitment:
                 return signed
         return None
-
-    def _signed_in(self, round: RoundView, transaction: str) -> list[Signed[Update]]:
-        """Every validly signed update of this round in a transaction, for seats that the round knows."""
-        if transaction not in self._signed:
-            found = self._parts.chain.rpc.request("eth_getTransactionByHash", transaction)
-            self._signed[transaction] = bytes.fromhex(found["input"][2:]) if found else b""
-        calldata = self._signed[transaction]
-        function = interface("Collegium").function("commitUpdates")
-        if not calldata.startswith(function.encode((0, b""))[:4]):
-            return []
-        items: bytes = function.decode_input(calldata)["items"]
-        good = []
-        for at in range(0, len(items) - len(items) % COMMIT_BYTES, COMMIT_BYTES):
-            try:
-                (signed,) = unpack_commits(
-                    items[at : at + COMMIT_BYTES], study_id=self._study_id, round=round.number, ctx=round.ctx
-                )
-                signer = recover(digest(signed.message, self._parts.chain.domain()), signed.signature)
-            except CollegiumError:
-                continue
-            keys = round.snapshot.node_keys
-            if signed.message.index < len(keys) and keys[signed.message.index] == signer:
-                good.append(signed)
-        return good
 
     def _watch_signatures(self, round: RoundView, seen: _Seen) -> None:
         """R8: two different updates of one seat, one of them perhaps skipped by the contract, both in calldata."""
@@ -338,7 +313,7 @@ class Watcher:
             return
         known: dict[int, Signed[Update]] = {}
         for transaction in dict.fromkeys(carried):
-            for signed in self._signed_in(round, transaction):
+            for signed in self._calldata.updates(round, transaction):
                 update = signed.message
                 first = known.setdefault(update.index, signed)
                 same = (first.message.commitment, first.message.weight, first.message.ext)
