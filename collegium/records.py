@@ -190,14 +190,6 @@ class Format(Record):
     def depth(self) -> int:
         return (self.leaves - 1).bit_length()
 
-    def locate(self, coordinate: int) -> tuple[Section, bool]:
-        """Section of a payload position and whether the position is padding. Raises ``RecordError`` outside."""
-        for section in self.sections:
-            offset = coordinate - section.first_chunk * CHUNK_ELEMENTS
-            if 0 <= offset < section.chunks * CHUNK_ELEMENTS:
-                return section, offset >= section.count
-        raise RecordError(f"Coordinate {coordinate} is outside the format's {self.elements} elements.")
-
 
 @dataclass(frozen=True, slots=True)
 class Plan(Record):

@@ -9,7 +9,7 @@ from eth_hash.auto import keccak
 
 from collegium.chain.events import ChainEvent
 from collegium.chain.views import StudyView
-from collegium.records import ZERO_ADDRESS, Kind, Role, bits
+from collegium.records import ZERO_ADDRESS, Kind, Role
 
 __all__ = ["Fine", "Identities", "Institution", "Ledger", "Stake", "World", "compute_fine_key", "split_fine"]
 
@@ -340,7 +340,3 @@ class World:
 
     def is_leaving(self, seat: int) -> bool:
         return self.study is not None and self.study.seats[seat].left is not None
-
-    def keys_of(self, seats: int) -> list[str]:
-        """Institutions of these seats."""
-        return [self.study.seats[index].institution for index in bits(seats)] if self.study else []

@@ -178,9 +178,6 @@ class Contracts:
     def credit(self, account: str) -> int:
         return int(self._call("Bonds", "creditOf", account))
 
-    def is_fined(self, key: bytes) -> bool:
-        return bool(self._call("Bonds", "isFined", key))
-
     def token_balance(self, account: str) -> int:
         return int(self._call("CollegiumToken", "balanceOf", account))
 

@@ -212,14 +212,16 @@ def find_home(given: Path | None) -> Path:
 def run_command(app: App, work: Callable[[], Shown]) -> int:
     """Run, report, and return the exit code."""
     out: IO[str] = sys.stdout
+    caught: BaseException
     try:
         shown = work()
         app.emit(shown)
         out.flush()
         return shown.error.exit_code if shown.error is not None else shown.exit_code
     except CollegiumError as error:
-        found = error
-    except KeyboardInterrupt:
+        found = caught = error
+    except KeyboardInterrupt as error:
+        caught = error
         found = InterruptedByUserError("Interrupted.", hint="Nothing is lost: repeat the command to go on.")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
@@ -227,15 +229,12 @@ def run_command(app: App, work: Callable[[], Shown]) -> int:
     except (Exit, click.ClickException, click.Abort):
         raise
     except Exception as error:
-        if app.debug:
-            traceback.print_exc()
+        caught = error
         found = CollegiumError(
             f"Unexpected {type(error).__name__}: {error}",
             hint="Repeat with --debug and report the traceback.",
         )
-    else:  # pragma: no cover
-        return 0
     if app.debug:
-        traceback.print_exc()
+        traceback.print_exception(caught)
     app.fail(found)
     return found.exit_code
