@@ -9,7 +9,7 @@ from typing import Any
 
 import rich_click as click
 
-from .framework import SCHEMA
+from collegium.cli.framework import SCHEMA
 
 __all__ = ["cli", "run"]
 

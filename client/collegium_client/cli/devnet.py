@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from .framework import App, Shown, command
+from collegium.cli.framework import App, Shown, command
 
 __all__ = ["devnet_down", "devnet_status", "devnet_up"]
 

@@ -6,9 +6,8 @@ import time
 
 import rich_click as click
 
+from collegium.cli.framework import App, Shown, command
 from collegium.errors import PreconditionError
-
-from .framework import App, Shown, command
 
 __all__ = ["keys_list", "keys_new", "keys_revoke", "keys_rotate", "keys_show", "register_key"]
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import rich_click as click
 
+from collegium.cli.framework import App, Shown, command
 from collegium.errors import ConfirmationRequiredError, PreconditionError
-
-from .framework import App, Shown, command
 
 __all__ = ["institution_register", "institution_status", "join", "leave"]
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import rich_click as click
 
+from collegium.cli.framework import App, Shown, command
 from collegium.errors import PreconditionError, VerificationError
-
-from .framework import App, Shown, command
 
 __all__ = ["model_pull", "model_verify"]
 

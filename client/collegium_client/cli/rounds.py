@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from .framework import App, Shown, command
+from collegium.cli.framework import App, Shown, command
 
 if TYPE_CHECKING:
     from collegium.chain import StudyView

@@ -8,8 +8,7 @@ from typing import Any
 
 from collegium.chain import Chain, Intent, Outbox, Receipt
 from collegium.chain.abi import interface, to_jsonable
-
-from .framework import App
+from collegium.cli.framework import App
 
 __all__ = ["Sent", "send"]
 

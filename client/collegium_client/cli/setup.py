@@ -15,10 +15,9 @@ from typing import Any
 
 import rich_click as click
 
+from collegium.cli.framework import App, Shown, command
 from collegium.errors import CollegiumError, ConfigError, PreconditionError
 from collegium.files import write_atomically
-
-from .framework import App, Shown, command
 
 __all__ = ["config_show", "doctor", "init", "version"]
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import rich_click as click
 
+from collegium.cli.framework import App, Shown, command
 from collegium.errors import InsufficientStakeError, PreconditionError
-
-from .framework import App, Shown, command
 
 __all__ = ["stake_claim", "stake_deposit", "stake_status", "stake_unlock", "stake_withdraw"]
 

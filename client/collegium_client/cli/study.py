@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from collegium.cli.framework import App, Shown, command
 from collegium.errors import CollegiumError, DeploymentMissingError, UsageError
-
-from .framework import App, Shown, command
 
 if TYPE_CHECKING:
     from collegium.chain import StudyView

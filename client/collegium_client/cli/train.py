@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from .framework import App, Shown, command
+from collegium.cli.framework import App, Shown, command
 
 __all__ = ["train_dry_run", "train_resume", "train_run"]
 

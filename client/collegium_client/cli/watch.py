@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from .framework import App, Shown, command
+from collegium.cli.framework import App, Shown, command
 
 __all__ = ["watch"]
 
