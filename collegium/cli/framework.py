@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +22,24 @@ from click.exceptions import Exit
 
 from collegium.errors import CollegiumError, ConfirmationRequiredError, InterruptedByUserError
 
-__all__ = ["SCHEMA", "App", "Shown", "command", "run_command", "to_jsonable"]
+__all__ = ["SCHEMA", "App", "Shown", "command", "name_of", "neutralize", "run_command", "to_jsonable"]
 
 SCHEMA = "collegium.cli/1"
+
+
+def neutralize(text: str) -> str:
+    """Foreign text as a terminal may show it: control characters and text-direction overrides become visible.
+
+    Names, titles and CIDs come from a chain that anybody writes to; an escape sequence could repaint a screen.
+    """
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+        return character
+    # Joiners are part of names in many scripts.
+    return character if character in "\u200c\u200d" else f"\\u{ord(character):04x}"
 
 
 @dataclass(frozen=True)
@@ -52,12 +68,12 @@ class App:
 
     def say(self, text: str) -> None:
         """A line for people, on stderr."""
-        click.echo(text, err=True)
+        click.echo(neutralize(text), err=True)
 
     def warn(self, text: str) -> None:
         """A warning: on stderr, and in the envelope."""
         self.warnings.append(text)
-        click.echo(_paint(f"warning: {text}", "yellow"), err=True)
+        click.echo(_paint(f"warning: {neutralize(text)}", "yellow"), err=True)
 
     def ask(self, question: str, *, typed: str = "") -> None:
         """Let a person confirm; `typed` must then be typed in full. Raises when refused or when nobody can answer."""
@@ -68,10 +84,10 @@ class App:
                 f"{question} Nobody is here to confirm.", hint="Repeat the command with --yes once you are sure."
             )
         if typed:
-            answer = click.prompt(f"{question} Type {typed!r} to go on", err=True, default="", show_default=False)
+            answer = click.prompt(f"{neutralize(question)} Type {typed!r} to go on", err=True, default="", show_default=False)
             agreed = answer.strip() == typed
         else:
-            agreed = click.confirm(question, err=True)
+            agreed = click.confirm(neutralize(question), err=True)
         if not agreed:
             raise ConfirmationRequiredError("Not confirmed; nothing was sent.", hint="Repeat it when you are sure.")
 
@@ -95,7 +111,7 @@ class App:
             return
         for line in [shown.text] if isinstance(shown.text, str) else shown.text:
             if line:
-                click.echo(line)
+                click.echo(neutralize(line))
         if shown.error is not None:
             _tell(shown.error)
 
@@ -123,9 +139,9 @@ class App:
 
 
 def _tell(error: CollegiumError) -> None:
-    click.echo(_paint("error: ", "red") + error.message, err=True)
+    click.echo(_paint("error: ", "red") + neutralize(error.message), err=True)
     if error.hint:
-        click.echo(f"  next: {error.hint}", err=True)
+        click.echo(f"  next: {neutralize(error.hint)}", err=True)
 
 
 def _paint(text: str, color: str) -> str:
@@ -179,9 +195,8 @@ def command(
             context: Any = click.get_current_context()
             shared = ("home", "as_json", "debug", "password_file", "yes", "dry_run")
             given = {key: options.pop(key, None) for key in shared}
-            path = context.command_path.split(maxsplit=1)
             app = App(
-                command=path[1] if len(path) > 1 else path[0],
+                command=name_of(context.command_path),
                 home=find_home(given["home"]),
                 json=bool(given["as_json"]),
                 yes=bool(given["yes"]),
@@ -199,6 +214,14 @@ def command(
         )
 
     return decorate
+
+
+def name_of(command_path: str) -> str:
+    """What the envelope calls a command: `collegium study list` is "study list", `collegium-coordinator run` is
+    "coordinator run"."""
+    program, _, rest = command_path.partition(" ")
+    role = program.removeprefix("collegium").lstrip("-") if program.startswith("collegium") else ""
+    return f"{role} {rest}".strip()
 
 
 def find_home(given: Path | None) -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 from collegium.chain import keystore
 from collegium.optimizer import fedavg_step
 from collegium_coordinator.aggregation import Aggregate, Inputs, compute_aggregate
-from collegium_coordinator.cli import announce
+from collegium_coordinator.commands import announce
 from collegium_coordinator.running import Coordinator
 from collegium_coordinator.settings import CoordinatorSettings
 

@@ -17,7 +17,7 @@ from collegium.errors import PreconditionError
 from collegium.messages import pack_attestations, pack_commits
 from collegium.records import Role
 from collegium.storage.remote import RemoteStore
-from collegium_coordinator.cli import cli
+from collegium_coordinator.cli import run
 from collegium_coordinator.running import Coordinator
 from collegium_coordinator.service import MAX_MESSAGE_BYTES
 from collegium_coordinator.settings import CoordinatorSettings
@@ -217,11 +217,14 @@ def test_settings(tmp_path: Path) -> None:
 
 
 class TestCommand:
-    def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        from click.testing import CliRunner
+    @pytest.fixture(autouse=True)
+    def _captured(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._output = capsys
 
-        done = CliRunner().invoke(cli, [*arguments, "--json"])
-        return done.exit_code, json.loads(done.stdout)
+    def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        self._output.readouterr()
+        code = run([*arguments, "--json"])
+        return code, json.loads(self._output.readouterr().out)
 
     def test_status_of_a_running_one(self, build: Build) -> None:
         running = build()

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-import sys
-from typing import Any
-
-import rich_click as click
-
-from collegium.cli.framework import SCHEMA
+from collegium.cli import tree
 
 __all__ = ["cli", "run"]
 
@@ -83,78 +76,15 @@ _GROUPS = {
     "devnet": "A chain on this machine.",
 }
 
-
-class _Lazy(click.RichCommand):
-    """A command that is listed by name and imported when it is reached."""
-
-    def __init__(self, name: str, module: str, function: str, text: str) -> None:
-        super().__init__(name=name, help=text)
-        self._module, self._function = module, function
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> Any:
-        module = importlib.import_module(f"collegium_client.cli.{self._module}")
-        loaded: click.RichCommand = getattr(module, self._function)
-        loaded.name = self.name
-        made: Any = loaded.make_context(info_name, args, parent, **extra)
-        return made
-
-
-class _Group(click.RichGroup):
-    """A group that knows its commands by name."""
-
-    def __init__(self, *args: Any, tree: str = "", **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._tree = tree
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        names = list(_TREE[self._tree])
-        return names if self._tree else [*names, *_GROUPS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if not self._tree and cmd_name in _GROUPS:
-            return _Group(cmd_name, tree=cmd_name, help=_GROUPS[cmd_name], no_args_is_help=True)
-        entry = _TREE[self._tree].get(cmd_name)
-        if entry is None:
-            return None
-        module, text = entry
-        name = f"{self._tree}_{cmd_name}" if self._tree else cmd_name
-        return _Lazy(cmd_name, module, name.replace("-", "_"), text)
-
-
-@click.group(
-    cls=_Group,
+cli = tree.make_cli(
+    package="collegium_client.cli",
+    version="collegium",
     help="Collegium: federated learning among institutions, with every round proven on a chain.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    no_args_is_help=True,
+    tree=_TREE,
+    groups=_GROUPS,
 )
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, help="Show the version.",
-              callback=lambda context, _, value: _print_version(context) if value else None)  # fmt: skip
-def cli() -> None:
-    """Root of the tree."""
-
-
-def _print_version(context: click.Context) -> None:
-    from collegium_client import __version__
-
-    click.echo(__version__)
-    context.exit(0)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code."""
-    try:
-        result = cli.main(args=arguments, prog_name="collegium", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except click.ClickException as error:
-        if "--json" in (arguments if arguments is not None else sys.argv):
-            failure = {"code": "usage", "message": error.format_message(), "hint": "See --help.", "retryable": False}
-            envelope = {"schema": SCHEMA, "command": "", "ok": False, "data": None, "warnings": [], "error": failure}
-            click.echo(json.dumps(envelope, indent=2))
-        else:
-            error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; nothing is lost.", err=True)
-        return 130
+    return tree.run(cli, "collegium", arguments)
