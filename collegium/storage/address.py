@@ -14,7 +14,10 @@ from collegium.storage.store import DigestSigner, Store
 
 __all__ = ["open_store", "open_stores"]
 
-_HINT = "Write file:///folder, http://host:port (an embedded store) or kubo://host:port (the RPC of Kubo)."
+_HINT = (
+    "Write file:///folder, http://host:port (an embedded store), kubo://host:port (the RPC of Kubo) "
+    "or car:///file (an archive)."
+)
 
 
 def open_store(
@@ -28,12 +31,13 @@ def open_store(
 ) -> Store:
     """The store at an address.
 
-    uri: `file:///folder`; `http[s]://host:port`; `kubo[+https]://[user:password@]host:port`.
+    uri: `file:///folder`; `car:///file`; `http[s]://host:port`; `kubo[+https]://[user:password@]host:port`.
     signer, study_id, chain_id: for writing to an embedded store. quota_bytes: for a folder.
     timeout: seconds of silence after which a store counts as unreachable.
 
     Raises:
         StoreAddressError: the address cannot be understood.
+        CarError: the archive is damaged.
     """
     try:
         parts = urlsplit(uri)
@@ -44,6 +48,8 @@ def open_store(
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
             raise StoreAddressError(f"{uri!r} does not name a folder by its whole path.", hint=_HINT)
         return BlobFolder(Path(unquote(parts.path)), quota_bytes=quota_bytes)
+    if parts.scheme == "car":
+        return _open_archive(uri)
     if parts.scheme in ("http", "https"):
         return RemoteStore(uri, signer, study_id, chain_id=chain_id, timeout=timeout)
     if parts.scheme in ("kubo", "kubo+https"):
@@ -72,3 +78,15 @@ def open_stores(
 ) -> MultiStore:
     """All stores of a list as one; the first is written to."""
     return MultiStore([open_store(uri, signer, study_id, chain_id=chain_id, timeout=timeout) for uri in uris])
+
+
+def _open_archive(uri: str) -> Store:
+    from collegium.storage.archive import CarStore
+
+    parts = urlsplit(uri)
+    if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
+        raise StoreAddressError(f"{uri!r} does not name a file by its whole path.", hint=_HINT)
+    try:
+        return CarStore(Path(unquote(parts.path)))
+    except OSError as error:
+        raise StoreAddressError(f"The archive {uri} cannot be read: {error.strerror}.", hint="Check its path.") from error

@@ -9,16 +9,24 @@ from collegium.errors import (
     PreconditionError,
     UnreachableError,
     UsageError,
+    VerificationError,
 )
 
 __all__ = [
     "BlobCorruptError",
     "BlobUnavailableError",
+    "CarBlockError",
+    "CarError",
+    "CarMissingBlockError",
+    "CarRootError",
+    "CarTrailingBytesError",
+    "CarTruncatedError",
     "KuboFailedError",
     "KuboMissingError",
     "StoreAddressError",
     "StoreAnswerError",
     "StoreFolderError",
+    "StoreReadOnlyError",
     "StoreRequestError",
     "UnixFsError",
 ]
@@ -65,6 +73,48 @@ class StoreAnswerError(UnreachableError):
 
     code = "store_answer"
     retryable = False
+
+
+class StoreReadOnlyError(PreconditionError):
+    """The store is only read from: an archive, a public gateway."""
+
+    code = "store_read_only"
+
+
+class CarError(VerificationError):
+    """A file is no CAR archive, or not one of the kind accepted here."""
+
+    code = "car_invalid"
+
+
+class CarTruncatedError(CarError):
+    """An archive ends inside its header, inside a block, or before the end it announces."""
+
+    code = "car_truncated"
+
+
+class CarBlockError(CarError):
+    """A block of an archive has other bytes than its CID says."""
+
+    code = "car_block_mismatch"
+
+
+class CarTrailingBytesError(CarError):
+    """An archive goes on behind its last block."""
+
+    code = "car_trailing_bytes"
+
+
+class CarMissingBlockError(CarError):
+    """An archive lacks a block of a blob it should hold; `cid` is the blob, `block` what is missing."""
+
+    code = "car_missing_block"
+
+
+class CarRootError(CarError):
+    """An archive has other roots than expected."""
+
+    code = "car_wrong_root"
 
 
 class KuboMissingError(PreconditionError):
