@@ -125,6 +125,12 @@ class QuotaExceededError(PreconditionError):
     code = "quota_exceeded"
 
 
+class DiskError(PreconditionError):
+    """The disk is full, read-only or failing."""
+
+    code = "disk"
+
+
 class ConfirmationRequiredError(PreconditionError):
     code = "confirmation_required"
 

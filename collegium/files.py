@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import sqlite3
 from pathlib import Path
 
-__all__ = ["sync_folder", "write_atomically"]
+from collegium.errors import DiskError
+
+__all__ = ["explain_disk", "sync_folder", "write_atomically"]
+
+_HINTS = {
+    errno.ENOSPC: "Free some space, then go on; nothing that was promised is lost.",
+    errno.EDQUOT: "The quota of this user is used up: free some space, then go on; nothing is lost.",
+    errno.EFBIG: "A limit on the size of files was reached (`ulimit -f`): raise it, then go on; nothing is lost.",
+    errno.EROFS: "The disk is mounted read-only: mount it for writing, or move the home (--home).",
+    errno.EIO: "The disk is failing: see the system's log, and restore the home from a backup elsewhere.",
+}
+
+
+def explain_disk(error: BaseException | None, path: Path | None = None) -> DiskError | None:
+    """What a full, read-only or failing disk means for people; None when the error is of another kind.
+
+    Looks through causes: libraries wrap what the system told them.
+    """
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if isinstance(error, sqlite3.OperationalError):
+            said = str(error)
+            number = next((code for words, code in _SQLITE.items() if words in said), None)
+        if number in _HINTS:
+            where = path or (getattr(error, "filename", None) or "the disk")
+            return DiskError(f"{where} cannot be written: {os.strerror(number)}.", hint=_HINTS[number], errno=number)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+_SQLITE = {
+    "database or disk is full": errno.ENOSPC,
+    "attempt to write a readonly database": errno.EROFS,
+    "disk I/O error": errno.EIO,
+}
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, exclusive: bool = False) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from collegium.egress import EgressLog
 from collegium.errors import DeploymentMissingError, KeyMissingError
 from collegium.messages import Domain
 from collegium.records import checksum_address
@@ -42,22 +43,35 @@ class Chain:
     """Reads and encodes; writing goes through an `Outbox`. Thread-safe."""
 
     def __init__(
-        self, *, rpc: Rpc, deployment: Deployment, settings: NetworkSettings, signer: Signer | None = None
+        self,
+        *,
+        rpc: Rpc,
+        deployment: Deployment,
+        settings: NetworkSettings,
+        signer: Signer | None = None,
+        egress: EgressLog | None = None,
     ) -> None:
         self.rpc = rpc
         self.deployment = deployment
         self.settings = settings
+        self.egress = egress
+        """Where everything that is sent is written down first."""
         self._signer = signer
 
     @classmethod
     def connect(
-        cls, settings: NetworkSettings, signer: Signer | None = None, *, deployment: Deployment | None = None
+        cls,
+        settings: NetworkSettings,
+        signer: Signer | None = None,
+        *,
+        deployment: Deployment | None = None,
+        egress: EgressLog | None = None,
     ) -> Self:
         """Raises ChainUnreachableError, ChainIdMismatchError, DeploymentMissingError, ConfigError."""
         found = deployment or Deployment.find(settings.chain_id, settings.deployment)
-        rpc = Rpc(settings.rpc_url, timeout=settings.timeout, retry_for=settings.retry_for)
+        rpc = Rpc(settings.rpc_url, timeout=settings.timeout, retry_for=settings.retry_for, egress=egress)
         rpc.check_chain(settings.chain_id)
-        chain = cls(rpc=rpc, deployment=found, settings=settings, signer=signer)
+        chain = cls(rpc=rpc, deployment=found, settings=settings, signer=signer, egress=egress)
         address = found.addresses.get("Collegium")
         if address and rpc.request("eth_getCode", address, "latest") in ("0x", None):
             raise DeploymentMissingError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+from collegium.observability import metrics
+
 from .indexer import Indexer
 from .views import StudyView
 
@@ -36,6 +38,8 @@ class StudyFollower:
         self._lock = threading.Lock()
         self._view: StudyView | None = None
         self._stale = False
+        self.head, self.head_time, self.read_at = -1, 0, 0.0
+        """Number and time of the chain's newest block as last read, and when that was (unix seconds)."""
 
     def refresh(self) -> StudyView:
         """Read the chain, then as `view`.
@@ -48,7 +52,9 @@ class StudyFollower:
             # A sync that fails half-way may have stored events.
             stale, self._stale = self._stale, True
             synced = self._indexer.sync()
-            self.time.observe(self._indexer.head_time)
+            self.head, self.head_time, self.read_at = synced.head, self._indexer.head_time, time.time()
+            self.time.observe(self.head_time)
+            metrics.set_gauge("chain_head_age_seconds", max(0.0, self.read_at - self.head_time))
             if self._view is None or stale or synced.added or synced.rolled_back_to is not None:
                 self._view = StudyView.build(self._indexer.events(self._study_id), self._study_id)
             self._stale = False

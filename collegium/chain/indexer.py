@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from collegium.crashpoints import crashpoint, register
 from collegium.errors import ChainUnreachableError
+from collegium.observability import metrics
 
 from .client import Chain
 from .events import ChainEvent, decode_log
@@ -160,7 +161,10 @@ class Indexer:
         head = self._chain.head()
         if head is None or head.number < self._start:
             return Synced(self.head, 0)
+        metrics.set_gauge("chain_head_block", head.number)
         rolled_back = self._roll_back(head)
+        if rolled_back is not None:
+            metrics.count("chain_reorgs_total")
         added, at = 0, self.head + 1
         while at <= head.number:
             until = min(at + self._window - 1, head.number)
@@ -179,6 +183,8 @@ class Indexer:
                 return None
             added += self._store(logs, header)
             crashpoint("indexer.window_written")
+            metrics.set_gauge("indexer_last_block", until)
+            metrics.set_gauge("indexer_lag_blocks", head.number - until)
             at = until + 1
         return Synced(head.number, added, rolled_back)
 

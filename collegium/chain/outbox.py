@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from collegium.crashpoints import crashpoint, register
+from collegium.egress import origin_of
 from collegium.errors import (
     ChainUnreachableError,
     CollegiumError,
@@ -23,6 +24,7 @@ from collegium.errors import (
     RevertedError,
     TimedOutError,
 )
+from collegium.observability import metrics
 
 from .abi import interface
 from .client import Chain
@@ -213,6 +215,8 @@ class Outbox:
 
     def _launch(self, entry: Entry) -> None:
         """Simulate, sign, write, send."""
+        # A simulation shows the node all that the transaction would.
+        self._write_down("simulation", entry, entry.calldata)
         try:
             gas = self._simulate(entry)
             max_fee, tip = self._fees()
@@ -220,7 +224,7 @@ class Outbox:
         except ChainUnreachableError:
             raise
         except CollegiumError as error:
-            self._log.settle(entry, State.FAILED, error=_stored(error))
+            self._settle_failed(entry, error)
             raise
         crashpoint("outbox.simulated")
         self._sign(entry, self._choose_nonce(entry), gas, max_fee, tip, "outbox.signed_written")
@@ -314,6 +318,7 @@ class Outbox:
     def _broadcast(self, entry: Entry) -> None:
         """Send the newest signed bytes; harmless when the node has them. Raises when the node refuses them."""
         newest = self._log.attempts(entry)[0]
+        self._write_down("transaction", entry, newest.raw, transaction=newest.hash)
         try:
             self._rpc.request("eth_sendRawTransaction", "0x" + newest.raw.hex())
         except RpcError as error:
@@ -322,8 +327,19 @@ class Outbox:
             if any(words in reason for words in _HARMLESS):
                 return
             explained = explain(error)
-            self._log.settle(entry, State.FAILED, error=_stored(explained))
+            self._settle_failed(entry, explained)
             raise explained from error
+
+    def _write_down(self, kind: str, entry: Entry, content: bytes, **details: Any) -> None:
+        """Into the egress log, before it goes. Raises DiskError."""
+        if self._chain.egress is not None:
+            self._chain.egress.record(
+                kind, origin_of(self._rpc.url), content, act=entry.function or "payment", to=entry.target, **details
+            )
+
+    def _settle_failed(self, entry: Entry, error: CollegiumError) -> None:
+        self._log.settle(entry, State.FAILED, error=_stored(error))
+        metrics.count("tx_total", kind=entry.function or "payment", status=error.code)
 
     # What became of it
 
@@ -347,9 +363,11 @@ class Outbox:
             return
         if to_int(found["status"]) == 1:
             self._log.settle(entry, State.DONE, receipt=_kept(found))
+            _count_mined(entry, found, "mined")
         elif entry.state is not State.FAILED:
             error = self._explain_failure(entry, found)
             self._log.settle(entry, State.FAILED, receipt=_kept(found), error=_stored(error))
+            _count_mined(entry, found, error.code)
         crashpoint("outbox.receipt_written")
 
     def _is_deep(self, receipt: Mapping[str, Any]) -> bool:
@@ -450,6 +468,13 @@ class Outbox:
         return kind(
             kept.get("message", "The transaction failed."), hint=kept.get("hint", ""), **kept.get("evidence", {})
         )
+
+
+def _count_mined(entry: Entry, receipt: Mapping[str, Any], status: str) -> None:
+    gas = to_int(receipt["gasUsed"])
+    metrics.count("tx_total", kind=entry.function or "payment", status=status)
+    metrics.observe("tx_gas_used", gas)
+    metrics.count("tx_fee_wei_total", gas * to_int(receipt.get("effectiveGasPrice") or 0))
 
 
 def _kept(receipt: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from collegium.egress import EgressLog
 from collegium.errors import ChainIdMismatchError, ChainUnreachableError, CollegiumError
+from collegium.observability import metrics
 
 __all__ = ["DEVNET_CHAIN_ID", "Header", "Rpc", "RpcError", "to_int"]
 
@@ -53,29 +56,37 @@ def to_header(block: dict[str, Any]) -> Header:
 
 
 class Rpc:
-    """Thread-safe. A call that gets no answer is repeated for `retry_for` seconds, then ChainUnreachableError."""
+    """Thread-safe. A call that gets no answer is repeated for `retry_for` seconds, then ChainUnreachableError.
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT, retry_for: float = RETRY_FOR) -> None:
+    egress: where the host is noted before it is asked.
+    """
+
+    def __init__(
+        self, url: str, *, timeout: float = TIMEOUT, retry_for: float = RETRY_FOR, egress: EgressLog | None = None
+    ) -> None:
         from web3 import HTTPProvider
 
         self.url = url
         self.retry_for = retry_for
+        self._egress = egress
         self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
     def request(self, method: str, *params: Any) -> Any:
         """Result of one call as JSON. Raises RpcError or ChainUnreachableError."""
-        answer = self._until_answered(lambda: self._provider.make_request(method, list(params)))
-        return self._result(method, answer)
+        with _measured(method):
+            answer = self._until_answered(lambda: self._provider.make_request(method, list(params)))
+            return self._result(method, answer)
 
     def batch(self, method: str, parameters: Sequence[Sequence[Any]]) -> list[Any]:
         """Results of many calls of one method, in order, a hundred per request."""
         results: list[Any] = []
         for at in range(0, len(parameters), BATCH):
             calls = [(method, list(params)) for params in parameters[at : at + BATCH]]
-            answers = self._until_answered(lambda calls=calls: self._provider.make_batch_request(calls))
-            if not isinstance(answers, list):
-                raise self._error(method, answers.get("error") or {})
-            results += [self._result(method, answer) for answer in answers]
+            with _measured(method):
+                answers = self._until_answered(lambda calls=calls: self._provider.make_batch_request(calls))
+                if not isinstance(answers, list):
+                    raise self._error(method, answers.get("error") or {})
+                results += [self._result(method, answer) for answer in answers]
         return results
 
     def check_chain(self, chain_id: int) -> None:
@@ -111,6 +122,8 @@ class Rpc:
     def _until_answered(self, call: Any) -> Any:
         from requests.exceptions import HTTPError, RequestException
 
+        if self._egress is not None:
+            self._egress.contact(self.url)
         give_up = time.monotonic() + self.retry_for
         pause = 0.1
         while True:
@@ -158,6 +171,20 @@ class Rpc:
             data=_revert_data(error.get("data")),
             method=method,
         )
+
+
+@contextmanager
+def _measured(method: str) -> Iterator[None]:
+    """Count a call by method and by what came of it: ok, or the code of the error."""
+    started, code = time.monotonic(), "ok"
+    try:
+        yield
+    except CollegiumError as error:
+        code = str(error.evidence.get("rpc_code") or error.code)
+        raise
+    finally:
+        metrics.count("rpc_requests_total", method=method, code=code)
+        metrics.observe("rpc_duration_seconds", time.monotonic() - started)
 
 
 def _revert_data(data: Any) -> bytes | None:
