@@ -54,6 +54,7 @@ __all__ = [
     "Proposal",
     "Record",
     "RecordProof",
+    "RemoveMember",
     "Reveal",
     "Role",
     "Rule",
@@ -396,6 +397,17 @@ class AllowReferee(Message):
     referee: Address
     allowed: Bool
     nonce: Uint64
+    deadline: Uint40
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMember(Message):
+    """Signed by the council in the domain of Members."""
+
+    primary_type: ClassVar[str] = "RemoveMember"
+
+    study_id: Uint64
+    institution: Address
     deadline: Uint40
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from collegium.chain.abi import interface
 from collegium.chain.client import Chain
 from collegium.chain.signer import Signer
-from collegium.errors import PreconditionError, RecordError
+from collegium.council import Applicant, read_applicant
 from collegium.messages import digest, pack_approvals
 from collegium.records import Admit, AllowReferee, Message, checksum_address
 
@@ -19,36 +16,6 @@ from .sender import Mined, Sender, Transaction, drain, send
 __all__ = ["Applicant", "admit", "allow_referee", "approve", "read_applicant"]
 
 GOOD_FOR_SECONDS = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Applicant:
-    """Who asks to be admitted. profile: 32 bytes, digest of a public description, zeros when there is none."""
-
-    institution: str
-    name: str
-    profile: bytes = bytes(32)
-
-
-def read_applicant(text: str) -> Applicant:
-    """`0xaddress=Name`, or the path of the JSON that `collegium institution register` wrote.
-
-    Raises PreconditionError.
-    """
-    try:
-        if text.startswith("0x"):
-            address, _, name = text.partition("=")
-            return Applicant(checksum_address(address), name or address)
-        content = json.loads(Path(text).read_text(encoding="utf-8"))
-        content = content.get("data", content)
-        content = content.get("request", content)
-        profile = bytes.fromhex(str(content.get("profile", "00" * 32)).removeprefix("0x"))
-        return Applicant(checksum_address(content["institution"]), str(content["name"]), profile)
-    except (OSError, ValueError, KeyError, AttributeError, RecordError) as error:
-        raise PreconditionError(
-            f"{text} names no institution: {error}",
-            hint="Give 0xADDRESS=NAME or the file written by `collegium institution register`.",
-        ) from error
 
 
 def approve(chain: Chain, message: Message, signers: Sequence[Signer]) -> bytes:

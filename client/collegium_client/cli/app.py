@@ -28,6 +28,15 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "register": ("membership", "Print the admission request; once admitted, register the node key."),
         "status": ("membership", "Show admission, node key and seats."),
     },
+    "council": {
+        "admit": ("council", "Draw up an admission for the council to sign."),
+        "suspend": ("council", "Draw up a suspension, or the end of one."),
+        "allow-referee": ("council", "Draw up that studies may name a referee."),
+        "remove-member": ("council", "Draw up that an institution leaves a study."),
+        "show": ("council", "Show what a file decides and who signed; needs no network."),
+        "sign": ("council", "Sign a decision; needs no network."),
+        "submit": ("council", "Carry a signed decision to the chain."),
+    },
     "stake": {
         "deposit": ("stake", "Deposit stake tokens."),
         "status": ("stake", "Show free, unbonding and locked stake, credits and rewards."),
@@ -67,6 +76,7 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
 _GROUPS = {
     "keys": "Keys of this party.",
     "institution": "Admission and identity.",
+    "council": "Decisions that k of n sign, also offline.",
     "stake": "Deposits, locks and rewards.",
     "study": "Studies and their plans.",
     "train": "Local training and rounds.",
