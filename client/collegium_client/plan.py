@@ -25,6 +25,7 @@ from collegium.records import ZERO32, Format, Mode, Optimizer, Plan, Rule
 from collegium.storage import Cid, cid_of
 from collegium.tree import root_of
 
+from .bundle import task_blobs
 from .task import TaskSource
 
 __all__ = ["SCHEMA", "Draft", "PlanFile", "PublishedPlan", "format_tokens", "parse_tokens"]
@@ -248,6 +249,5 @@ class Draft:
     source: TaskSource
 
     def blobs(self) -> list[bytes]:
-        """What must be in a store: the plan, the genesis model and, for review, a task of one file."""
-        task = [self.source.files[0][1]] if self.source.single else []
-        return [self.content, self.genesis, *task]
+        """What must be in a store: the plan, the genesis model and, for review, the task."""
+        return [self.content, self.genesis, *task_blobs(self.source)]

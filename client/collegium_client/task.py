@@ -101,9 +101,13 @@ class TaskSource:
         """sha256 of the file, or of the canonical JSON manifest `{path: sha256}` of the folder."""
         if self.single:
             return hashlib.sha256(self.files[0][1]).digest()
-        manifest = {name: hashlib.sha256(data).hexdigest() for name, data in self.files}
-        text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).digest()
+        return hashlib.sha256(self.manifest).digest()
+
+    @property
+    def manifest(self) -> bytes:
+        """Canonical JSON `{path: sha256}`: what the digest of a folder covers."""
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in self.files}
+        return json.dumps(digests, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     def write(self, folder: Path) -> Path:
         """Write the files below `folder` and return the entry."""

@@ -224,7 +224,7 @@ def study_approve_task(app: App, path: Path | None, study: int | None, withdraw:
     from collegium_client.errors import TaskInvalid
     from collegium_client.home import Home
     from collegium_client.session import open_study
-    from collegium_client.task import ENTRY, TaskSource
+    from collegium_client.task import TaskSource
 
     home = Home(app.home).require()
     expected = None
@@ -233,11 +233,9 @@ def study_approve_task(app: App, path: Path | None, study: int | None, withdraw:
         view = open_study(home, chain, study)
         expected = view.plan.task_digest
         if path is None:
-            from collegium.storage import cid_from_digest
+            from collegium_client.bundle import fetch_task
 
-            # A task of one file is stored under its digest.
-            stored = home.stores_to_read(chain.chain_id).get(cid_from_digest(expected, 0), max_bytes=1 << 20)
-            source, name = TaskSource(((ENTRY, stored),), True), f"study {study}"
+            source, name = fetch_task(home.stores_to_read(chain.chain_id), expected), f"study {study}"
     if path is not None:
         source, name = TaskSource.read(path), str(path)
     elif study is None:
