@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .intents import Intent
     from .journal import Journal
     from .outbox import Outbox, Receipt
+    from .profiles import NetworkProfile, profile
     from .receipts import Finding, verify_logs
     from .rpc import Rpc
     from .signer import LocalSigner, Signer
@@ -35,6 +36,7 @@ _HOMES = {
     "Intent": "intents",
     "Journal": "journal",
     "LocalSigner": "signer",
+    "NetworkProfile": "profiles",
     "NetworkSettings": "client",
     "Outbox": "outbox",
     "Receipt": "outbox",
@@ -43,6 +45,7 @@ _HOMES = {
     "Signer": "signer",
     "StudyView": "views",
     "explain": "errors",
+    "profile": "profiles",
     "verify_logs": "receipts",
 }
 _MODULES = ("intents", "keystore")
@@ -57,6 +60,7 @@ __all__ = [
     "Intent",
     "Journal",
     "LocalSigner",
+    "NetworkProfile",
     "NetworkSettings",
     "Outbox",
     "Receipt",
@@ -67,6 +71,7 @@ __all__ = [
     "explain",
     "intents",
     "keystore",
+    "profile",
     "verify_logs",
 ]
 

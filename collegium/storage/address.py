@@ -89,4 +89,5 @@ def _open_archive(uri: str) -> Store:
     try:
         return CarStore(Path(unquote(parts.path)))
     except OSError as error:
-        raise StoreAddressError(f"The archive {uri} cannot be read: {error.strerror}.", hint="Check its path.") from error
+        reason = error.strerror or type(error).__name__
+        raise StoreAddressError(f"The archive {uri} cannot be read: {reason}.", hint="Check its path.") from error
