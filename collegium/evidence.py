@@ -48,6 +48,8 @@ __all__ = [
     "judge_range",
     "judge_step",
     "judge_tail",
+    "read_mean_evidence",
+    "read_step_evidence",
 ]
 
 TREE_MEAN = 0
@@ -171,41 +173,61 @@ def _require_leaf(leaf: int, fmt: Format) -> None:
         raise _fail("EvidenceOutOfRange", f"Leaf {leaf} is outside a tree of depth {fmt.depth}.")
 
 
-def judge_mean(fmt: Format, proposal: Proposal, evidence: bytes) -> Verdict:
-    """R1: the coordinate of the mean root that is not the rule over U."""
-    section, size = fmt.sections[0], _opening_bytes(fmt)
+def read_mean_evidence(
+    fmt: Format, proposal: Proposal, evidence: bytes
+) -> tuple[int, dict[int, ClientOpening], Opening]:
+    """Coordinate, what each included seat opened, and the claimed mean; nothing of it is checked against a hash."""
+    size = _opening_bytes(fmt)
     included = bits(proposal.included)
     if not included:
         raise _fail("EvidenceMalformed", "The proposal includes nobody.")
     _require_length(evidence, _COORDINATE.size + len(included) * (_CLIENT.size + size) + size)
-    coordinate, leaf, k = _read_coordinate(evidence, fmt)
-    slots, elements, weights = [], [], []
-    at = _COORDINATE.size
+    coordinate, _, _ = _read_coordinate(evidence, fmt)
+    clients, at = {}, _COORDINATE.size
     for index in included:
         seal, weight, ext = _CLIENT.unpack_from(evidence, at)
         at += _CLIENT.size
-        opening = Opening.unpack(evidence[at : at + size])
+        clients[index] = ClientOpening(seal, weight, ext, Opening.unpack(evidence[at : at + size]))
         at += size
-        bound = hashes.compute_commitment(proposal.ctx, index, tree.root_from_opening(opening, leaf), seal)
-        slots.append(hashes.compute_slot(hashes.compute_item(bound, weight, ext), weight))
-        elements.append(_element(opening.chunk, k))
-        weights.append(weight)
+    return coordinate, clients, Opening.unpack(evidence[at:])
+
+
+def judge_mean(fmt: Format, proposal: Proposal, evidence: bytes) -> Verdict:
+    """R1: the coordinate of the mean root that is not the rule over U."""
+    section = fmt.sections[0]
+    coordinate, clients, mean = read_mean_evidence(fmt, proposal, evidence)
+    leaf, k = divmod(coordinate, CHUNK_ELEMENTS)
+    slots, elements, weights = [], [], []
+    for index, client in clients.items():
+        root = tree.root_from_opening(client.opening, leaf)
+        bound = hashes.compute_commitment(proposal.ctx, index, root, client.seal)
+        slots.append(hashes.compute_slot(hashes.compute_item(bound, client.weight, client.ext), client.weight))
+        elements.append(_element(client.opening.chunk, k))
+        weights.append(client.weight)
     _require_match(proposal.set_hash, hashes.compute_set_hash(slots), "opened set")
-    mean = Opening.unpack(evidence[at:])
     _require_match(proposal.mean_root, tree.root_from_opening(mean, leaf), "mean opening")
     right = compute_mean(elements, weights, bound=section.bound, weighted=section.weighted)
     return _compare(coordinate, _element(mean.chunk, k), right)
 
 
-def judge_step(plan: Plan, fmt: Format, model_root: bytes, proposal: Proposal, evidence: bytes) -> Verdict:
-    """R1s: the coordinate of the new model root that is not the step over model and mean."""
+def read_step_evidence(fmt: Format, evidence: bytes) -> tuple[int, tuple[Opening, Opening, Opening]]:
+    """Coordinate, and the openings of mean, base model and new model; nothing is checked against a root."""
     size = _opening_bytes(fmt)
     _require_length(evidence, _COORDINATE.size + 3 * size)
-    coordinate, leaf, k = _read_coordinate(evidence, fmt)
+    coordinate, _, _ = _read_coordinate(evidence, fmt)
+    mean, model, new = (
+        Opening.unpack(evidence[at : at + size]) for at in range(_COORDINATE.size, len(evidence), size)
+    )
+    return coordinate, (mean, model, new)
+
+
+def judge_step(plan: Plan, fmt: Format, model_root: bytes, proposal: Proposal, evidence: bytes) -> Verdict:
+    """R1s: the coordinate of the new model root that is not the step over model and mean."""
+    coordinate, openings = read_step_evidence(fmt, evidence)
+    leaf, k = divmod(coordinate, CHUNK_ELEMENTS)
     elements = []
     for which, root in enumerate((proposal.mean_root, model_root, proposal.new_model_root)):
-        at = _COORDINATE.size + which * size
-        opening = Opening.unpack(evidence[at : at + size])
+        opening = openings[which]
         name = ("mean", "base model", "new model")[which]
         _require_match(root, tree.root_from_opening(opening, leaf), f"{name} opening")
         elements.append(_element(opening.chunk, k))
