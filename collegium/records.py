@@ -61,6 +61,7 @@ __all__ = [
     "Section",
     "Signed",
     "SkipReason",
+    "StudyStatus",
     "Suspend",
     "Update",
     "ZERO32",
@@ -115,6 +116,14 @@ class Kind(enum.IntEnum):
     DUTY = 6
     CONTRADICTION = 7
     UNREVEALED = 8
+
+
+class StudyStatus(enum.IntEnum):
+    """Whether the sponsor lets rounds open; closed is for ever."""
+
+    OPEN = 0
+    PAUSED = 1
+    CLOSED = 2
 
 
 class Role(enum.IntEnum):

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {ERC20Burnable} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Burnable.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {FineOrder, IBonds} from "./interfaces/IBonds.sol";
 import {ICollegium} from "./interfaces/ICollegium.sol";
@@ -101,6 +102,17 @@ contract Bonds is IBonds {
     /// @inheritdoc IBonds
     function depositFor(address institution, uint256 amount) external {
         if (institution == address(0)) revert BondsZeroAddress();
+        _deposit(institution, amount);
+    }
+
+    /// @inheritdoc IBonds
+    function depositWithPermit(address institution, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
+        if (institution == address(0)) revert BondsZeroAddress();
+        // Anyone may have carried the permit before: what counts is that the allowance is there.
+        try IERC20Permit(address(_token)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {
+            uint256 allowance = _token.allowance(msg.sender, address(this));
+            if (allowance < amount) revert BondsPermitRefused(msg.sender, allowance, amount);
+        }
         _deposit(institution, amount);
     }
 

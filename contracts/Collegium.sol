@@ -10,7 +10,7 @@ import {Studies} from "./core/Studies.sol";
 import {IBonds} from "./interfaces/IBonds.sol";
 import {ICollegium} from "./interfaces/ICollegium.sol";
 import {IMembers, IRevisionListener} from "./interfaces/IMembers.sol";
-import {Format, Join, Phase, Plan} from "./interfaces/Types.sol";
+import {Format, Join, Phase, Plan, StudyStatus} from "./interfaces/Types.sol";
 import {Cid} from "./libraries/Cid.sol";
 import {Code} from "./libraries/Code.sol";
 import {Roster} from "./libraries/Roster.sol";
@@ -67,7 +67,7 @@ contract Collegium is Rounds, IRevisionListener {
 
     /// @inheritdoc ICollegium
     function markRefuted(uint64 studyId, bytes32 proposalHash) external {
-        if (msg.sender != _refutations) revert CollegiumOnlyRefutations(msg.sender);
+        _requireRefutations();
         Study storage study = _studies[studyId];
         (uint256 state, bytes memory roster) = _enter(studyId, study, Phase.Challenge);
         if (uint128(study.certificates) == roster.active()) revert RoundWrongPhase(studyId, Phase.Final, Phase.Challenge);
@@ -89,9 +89,13 @@ contract Collegium is Rounds, IRevisionListener {
 
     /// @inheritdoc ICollegium
     function markDisputed(uint64 studyId, uint32 round) external {
-        if (msg.sender != _refutations) revert CollegiumOnlyRefutations(msg.sender);
+        _requireRefutations();
         _disputed[studyId][round] = true;
         emit RecordDisputed(studyId, round, _records[studyId][round]);
+    }
+
+    function _requireRefutations() private view {
+        if (msg.sender != _refutations) revert CollegiumOnlyRefutations(msg.sender);
     }
 
     // ---- studies: the rare half runs from its own code
@@ -103,6 +107,21 @@ contract Collegium is Rounds, IRevisionListener {
 
     /// @inheritdoc ICollegium
     function createStudy(Plan calldata, Format calldata) external returns (uint64) {
+        _runStudies();
+    }
+
+    /// @inheritdoc ICollegium
+    function setStudyStatus(uint64, StudyStatus) external {
+        _runStudies();
+    }
+
+    /// @inheritdoc ICollegium
+    function extendStudy(uint64, uint40) external {
+        _runStudies();
+    }
+
+    /// @inheritdoc ICollegium
+    function removeMember(uint64, address, uint40, bytes calldata) external {
         _runStudies();
     }
 
@@ -156,6 +175,25 @@ contract Collegium is Rounds, IRevisionListener {
         return block.chainid == DOMAIN_CHAIN ? DOMAIN_SEPARATOR : _computeDomain();
     }
 
+    /// @notice The EIP-712 domain of what institutions and node keys sign, for wallets and explorers (ERC-5267).
+    /// @return fields 0x0f: name, version, chain and contract are used; salt and extensions are not
+    function eip712Domain()
+        external
+        view
+        returns (
+            bytes1 fields,
+            string memory name,
+            string memory version,
+            uint256 chainId,
+            address verifyingContract,
+            bytes32 salt,
+            uint256[] memory extensions
+        )
+    {
+        (fields, name, version, chainId, verifyingContract, salt, extensions) =
+            (0x0f, "Collegium", "1", block.chainid, address(this), 0, extensions);
+    }
+
     /// @inheritdoc ICollegium
     function studyOf(uint64 studyId)
         external
@@ -165,6 +203,12 @@ contract Collegium is Rounds, IRevisionListener {
         Study storage study = _existing(studyId);
         (plan, format) = abi.decode(Code.read(study.planCode), (Plan, Format));
         return (plan, format, study.planHash, study.seatCount, study.aggregators.length, uint32(study.state.roundOf()));
+    }
+
+    /// @inheritdoc ICollegium
+    function governanceOf(uint64 studyId) external view returns (address sponsor, StudyStatus status, uint40 openUntil) {
+        Study storage study = _existing(studyId);
+        return (study.sponsor, study.status, study.openUntil);
     }
 
     /// @inheritdoc ICollegium
@@ -187,7 +231,7 @@ contract Collegium is Rounds, IRevisionListener {
     {
         Study storage study = _existing(studyId);
         uint256 state = study.state;
-        (phase, attempt, deadline) = phaseOf(studyId);
+        (phase, attempt, deadline) = _clockedOf(study);
         round = uint32(state.roundOf());
         ctx = study.ctx;
         invited = uint128(study.joined >> 128);
@@ -210,8 +254,11 @@ contract Collegium is Rounds, IRevisionListener {
     }
 
     /// @inheritdoc ICollegium
-    function phaseOf(uint64 studyId) public view returns (Phase phase, uint8 attempt, uint40 deadline) {
-        Study storage study = _existing(studyId);
+    function phaseOf(uint64 studyId) external view returns (Phase phase, uint8 attempt, uint40 deadline) {
+        return _clockedOf(_existing(studyId));
+    }
+
+    function _clockedOf(Study storage study) private view returns (Phase phase, uint8 attempt, uint40 deadline) {
         uint256 state = study.state;
         if (state == 0) return (Phase.None, 0, 0);
         (Clock memory clock, Rules memory rules) = _clockNow(study, state, Code.read(state.rosterOf()));

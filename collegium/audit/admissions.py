@@ -12,20 +12,27 @@ from collegium import messages
 from collegium.chain import Chain
 from collegium.chain.deployment import CONTRACTS
 from collegium.chain.events import ChainEvent
-from collegium.errors import CollegiumError, RevertedError
 from collegium.phases import MAX_ATTEMPTS
-from collegium.records import Admit, AllowReferee, Join, Message, NodeKey, Role, Suspend, checksum_address
+from collegium.records import (
+    Admit,
+    AllowReferee,
+    Join,
+    Message,
+    NodeKey,
+    RemoveMember,
+    Role,
+    StudyStatus,
+    Suspend,
+    checksum_address,
+)
 
 from .history import History
 from .report import Findings, Tally
 from .signatures import is_signed_by
+from .wallets import ask_wallet, recover_any
 from .world import World
 
 __all__ = ["Admissions", "Council", "check_deployment"]
-
-_MAGIC = bytes.fromhex("1626ba7e")
-"""What `isValidSignature(bytes32,bytes)` returns for a good signature; also its selector."""
-_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 _CONSTRUCTORS: Mapping[str, tuple[str, ...]] = {
     "CollegiumToken": ("string", "string", "address", "uint256"),
@@ -47,6 +54,7 @@ _PARAMETERS = {
     "allowReferee": ("referee", "allowed", "deadline", "approvals"),
     "registerNodeKey": ("institution", "nodeKey", "deadline", "institutionSignature", "nodeKeySignature"),
     "join": ("message", "signature"),
+    "removeMember": ("studyId", "institution", "deadline", "approvals"),
 }
 
 
@@ -139,6 +147,9 @@ class Admissions:
             "MemberJoined": self._joined,
             "AggregatorEnlisted": self._enlisted,
             "MemberLeft": self._left,
+            "MemberRemoved": self._removed,
+            "StudyStatusChanged": self._governed,
+            "StudyExtended": self._governed,
             "AggregatorDelisted": self._left,
             "LockReleasing": self._releasing,
         }.get(event.name)
@@ -190,7 +201,7 @@ class Admissions:
         """At least the threshold of council members signed, strictly ascending, in time."""
         what, tally, approvals = f"{event.name} in {event.transaction}", self._admissions, bytes(given["approvals"])
         digest = messages.digest(message, self._members)
-        signers = [_recover(digest, approvals[at : at + 64]) for at in range(0, len(approvals), 64)]
+        signers = [recover_any(digest, approvals[at : at + 64]) for at in range(0, len(approvals), 64)]
         numbers = [int(signer, 16) if signer else 0 for signer in signers]
         if not all(signer in self._council.members for signer in signers):
             tally.fail(f"{what} is approved by somebody outside the council")
@@ -200,7 +211,7 @@ class Admissions:
             tally.fail(f"{what} came after its deadline {given['deadline']}")
         else:
             tally.passes(len(signers))
-        if event.args["approvals"] != len(signers):
+        if event.args.get("approvals", len(signers)) != len(signers):
             tally.fail(f"{what} counts {event.args['approvals']} approvals, its calldata has {len(signers)}")
 
     # By institutions and node keys
@@ -285,11 +296,14 @@ class Admissions:
         """A lock begins its release because its owner left, and for no other reason."""
         if event.study_id != world.study_id or world.study is None:
             return
-        args, name = event.args, "MemberLeft" if event.args["role"] == Role.MEMBER else "AggregatorDelisted"
+        args = event.args
+        names = ("MemberLeft", "MemberRemoved") if args["role"] == Role.MEMBER else ("AggregatorDelisted",)
         left = [
             each
             for each in self._history.events_of(event.transaction)
-            if each.name == name and each.args["institution"] == args["institution"] and each.study_id == event.study_id
+            if each.name in names
+            and each.args["institution"] == args["institution"]
+            and each.study_id == event.study_id
         ]
         plan = world.study.plan
         longest = plan.commit_window + plan.reveal_window + plan.certify_window + plan.evidence_period
@@ -306,8 +320,42 @@ class Admissions:
             self._joins.equal("who left the seat", institution, seat.institution if seat else None)
         else:
             self._joins.require(institution in world.study.aggregators, f"{institution} delisted and was not enlisted")
-        if self._history.call(event) is not None:
+        call = self._history.call(event)
+        if call is not None and call.function == "removeMember":
+            self._require_removal(event)
+        elif call is not None:
             self._joins.equal("who left", self._history.transaction(event).sender, institution)
+
+    def _require_removal(self, event: ChainEvent) -> None:
+        """The council approved that this institution leaves this study."""
+        given = self._arguments(event, self._admissions, "Collegium", "removeMember")
+        if given is None:
+            return
+        institution = checksum_address(given["institution"])
+        named = (given["studyId"], institution) == (event.study_id, event.args["institution"])
+        self._joins.require(named, f"{event.name} in {event.transaction} is not what its call asks for")
+        self._approved(event, RemoveMember(event.study_id or 0, institution, given["deadline"]), given)
+
+    def _removed(self, event: ChainEvent, world: World) -> None:
+        if event.study_id != world.study_id or world.study is None:
+            return
+        seat, institution = world.study.seats.get(event.args["index"]), event.args["institution"]
+        self._joins.equal("who is removed from the seat", institution, seat.institution if seat else None)
+        self._joins.require(seat is None or seat.left is None, f"{institution} is removed and had left before")
+        self._require_removal(event)
+
+    def _governed(self, event: ChainEvent, world: World) -> None:
+        """Only the sponsor pauses, resumes, closes and extends; a closed study stays closed, a term only grows."""
+        study, args, tally = world.study, event.args, self._admissions
+        if event.study_id != world.study_id or study is None:
+            return
+        tally.equal(f"who governs by {event.name}", args["sponsor"], study.sponsor)
+        if self._history.call(event) is not None:
+            tally.equal(f"the sender of {event.name}", self._history.transaction(event).sender, study.sponsor)
+        tally.require(study.status is not StudyStatus.CLOSED, f"{event.name} came after the study was closed")
+        if event.name == "StudyExtended":
+            longer = args["openUntil"] > max(study.open_until, event.time)
+            tally.require(longer, f"the term was cut to {args['openUntil']}, not extended")
 
     def _locked(self, event: ChainEvent) -> int:
         """What the same call locked for the same institution; 0 when nothing."""
@@ -321,43 +369,13 @@ class Admissions:
         self, tally: Tally, what: str, institution: str, digest: bytes, signature: bytes, event: ChainEvent
     ) -> None:
         """An EOA's signature is recovered; a contract is asked, which only the node can answer (ERC-1271)."""
-        if _recover(digest, signature) == institution:
+        if recover_any(digest, signature) == institution:
             tally.passes()
             return
-        answer = _ask_wallet(self._history.chain, institution, digest, signature, event.block)
+        answer = ask_wallet(self._history.chain, institution, digest, signature, event.block)
         if answer is None:
             tally.fail(f"{what} is not signed by {institution}")
         elif answer:
             tally.warn(f"{what}: the wallet contract {institution} accepts the signature, by the node's word")
         else:
             tally.fail(f"{what}: the wallet contract {institution} does not accept the signature")
-
-
-def _recover(digest: bytes, signature: bytes) -> str | None:
-    """Signer of a compact signature or of r, s, v; None when it is neither."""
-    if len(signature) == 65:
-        r, s, v = signature[:32], int.from_bytes(signature[32:64], "big"), signature[64]
-        if v not in (27, 28) or s > _HALF_ORDER:
-            return None
-        signature = r + (s | (v - 27) << 255).to_bytes(32, "big")
-    try:
-        return messages.recover(digest, signature)
-    except CollegiumError:
-        return None
-
-
-def _ask_wallet(chain: Chain, wallet: str, digest: bytes, signature: bytes, block: int) -> bool | None:
-    """What a contract says of a signature as of `block`, or now where the node keeps no history; None for an EOA."""
-    from eth_abi.abi import encode
-
-    if chain.rpc.request("eth_getCode", wallet, "latest") in ("0x", None):
-        return None
-    data = "0x" + (_MAGIC + encode(["bytes32", "bytes"], [digest, signature])).hex()
-    for at in (block, "latest"):
-        try:
-            return chain.eth_call({"to": wallet, "data": data}, at)[:4] == _MAGIC
-        except RevertedError:
-            return False
-        except CollegiumError:
-            continue
-    return False

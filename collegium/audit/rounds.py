@@ -105,6 +105,9 @@ class Rounds:
         ended = previous is None or previous.is_over
         phases.require(ended, f"round {number} opened before round {number - 1} was recorded or aborted")
         self._check_opener(phases, event, world, study)
+        open_now = study.may_open(event.time)
+        words = f"the study was {study.status.name.lower()}, its term ends {study.open_until or 'never'}"
+        phases.require(open_now, f"round {number} opened while {words}")
         if previous is not None and previous.aborted is not None:
             _check_duties(self._findings.of("phases", previous.number), previous)
 
@@ -122,6 +125,9 @@ class Rounds:
         """The snapshot must be what Members and Bonds say at this moment, whenever it was taken."""
         if not tally.require(bool(study.snapshots), "the round has no roster snapshot"):
             return
+        for seat in study.seats.values():
+            gone = seat.removed and seat.institution in study.snapshots[-1].institutions
+            tally.require(not gone, f"{seat.institution} is in the roster after the council removed it")
         snapshot, plan = study.snapshots[-1], study.plan
         if snapshot.event.transaction == event.transaction and snapshot.round != event.args["round"]:
             tally.fail(f"the snapshot names round {snapshot.round}")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from collegium.records import Format, Phase, Plan, Role
+from collegium.records import Format, Phase, Plan, Role, StudyStatus
 
 from .client import Chain
 
-__all__ = ["Contracts", "LiveRound", "Lock", "Model", "Seat", "Snapshot", "Stake", "Study", "UpdateState"]
+__all__ = ["Contracts", "Governance", "LiveRound", "Lock", "Model", "Seat", "Snapshot", "Stake", "Study", "UpdateState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,19 @@ class Study:
     members: int
     aggregators: int
     round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """Who may pause, close and extend a study, and what it said. open_until: unix seconds, 0 without a term."""
+
+    sponsor: str
+    status: StudyStatus
+    open_until: int
+
+    def may_open(self, now: int) -> bool:
+        """Whether a round may open at `now`, unix seconds."""
+        return self.status is StudyStatus.OPEN and (self.open_until == 0 or now < self.open_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +140,11 @@ class Contracts:
             got["round"],
         )
 
+    def governance(self, study_id: int) -> Governance:
+        """Raises RevertedError StudyUnknown."""
+        got = self._call("Collegium", "governanceOf", study_id)
+        return Governance(got["sponsor"], StudyStatus(got["status"]), got["openUntil"])
+
     def live_round(self, study_id: int) -> LiveRound:
         """Computed at the present time unless the reader was made for a block."""
         block = "pending" if self._block == "latest" else self._block
@@ -177,6 +195,10 @@ class Contracts:
 
     def credit(self, account: str) -> int:
         return int(self._call("Bonds", "creditOf", account))
+
+    def permit_nonce(self, payer: str) -> int:
+        """Nonce of the payer's next ERC-2612 permit."""
+        return int(self._call("CollegiumToken", "nonces", payer))
 
     def token_balance(self, account: str) -> int:
         return int(self._call("CollegiumToken", "balanceOf", account))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from collegium.errors import CollegiumError, InsufficientGasError, RevertedError
-from collegium.records import Kind, Phase, Role
+from collegium.records import Kind, Phase, Role, StudyStatus
 
 from .abi import decode_revert
 from .rpc import RpcError
@@ -39,6 +39,19 @@ PLAIN_WORDS: Mapping[str, tuple[str, str]] = {
     "StudyWindowTooShort": (
         "A phase window of {window} s is below this deployment's minimum of {minimum} s.",
         "Lengthen the windows in the plan.",
+    ),
+    "StudyNotSponsor": (
+        "{caller} is not the sponsor of study {studyId}.",
+        "Only who created the study may pause, resume, extend or close it.",
+    ),
+    "StudyNotOpen": (
+        "Study {studyId} takes no new round or party: it is {status}, its term ends {openUntil}.",
+        "Ask the sponsor to resume or extend it; a closed study stays closed. The running round goes on to its end.",
+    ),
+    "StudyStatusUnchanged": ("Study {studyId} is {status} already.", _DOUBLE),
+    "StudyTermNotExtended": (
+        "The term cannot end {openUntil}: only after {earliest}.",
+        "A term is only ever extended. To stop earlier, pause or close the study.",
     ),
     "PlanNotJudgeable": (
         "The referee cannot judge a study with this plan (check {reason}).",
@@ -183,6 +196,10 @@ PLAIN_WORDS: Mapping[str, tuple[str, str]] = {
     "BondsRewardNotClaimable": ("The reward for {key} can be claimed from {claimableAt} on.", "Wait until then."),
     "BondsZeroAmount": ("The amount is zero.", "Name an amount above zero."),
     "BondsZeroAddress": ("An address is zero.", "Check the arguments."),
+    "BondsPermitRefused": (
+        "The token refused the permit of {payer}, and only {allowance} of {needed} are approved.",
+        "Sign a new permit: its deadline may have passed, or another one was used first.",
+    ),
     "BondsTopUpTooLarge": (
         "The lock can take {room} more, not {amount}.",
         "Top up by less: the maximum fine signed caps it.",
@@ -201,6 +218,15 @@ PLAIN_WORDS: Mapping[str, tuple[str, str]] = {
         "{sender} has {balance} tokens and {needed} are needed (wei of the stake token).",
         "Ask the operator for stake tokens.",
     ),
+    "ERC2612ExpiredSignature": ("The permit was good until {deadline}.", "Sign a new one."),
+    "ERC2612InvalidSigner": ("The permit is signed by {signer}, not by {owner}.", "Sign with the key that pays."),
+    "InvalidAccountNonce": (
+        "The permit of {account} does not carry the next nonce {currentNonce}.",
+        "Sign a new one: another was used first.",
+    ),
+    "ECDSAInvalidSignature": ("The signature is of nobody.", "Sign again."),
+    "ECDSAInvalidSignatureLength": ("The signature has {length} bytes.", "Sign again."),
+    "ECDSAInvalidSignatureS": ("The signature is not in its canonical form.", "Sign again with a current wallet."),
     "ERC20InvalidApprover": ("{approver} cannot approve.", "Check the arguments."),
     "ERC20InvalidReceiver": ("{receiver} cannot receive tokens.", "Check the arguments."),
     "ERC20InvalidSender": ("{sender} cannot send tokens.", "Check the arguments."),
@@ -244,13 +270,14 @@ PLAIN_WORDS: Mapping[str, tuple[str, str]] = {
     "FailedCall": ("A call to another contract failed.", "Please report it."),
 }
 
-_TIMES = ("deadline", "time", "withdrawableAt", "releasableAt", "claimableAt")
-_ENUMS: Mapping[str, type[Phase] | type[Role] | type[Kind]] = {
+_TIMES = ("deadline", "time", "withdrawableAt", "releasableAt", "claimableAt", "openUntil", "earliest")
+_ENUMS: Mapping[str, type[Phase] | type[Role] | type[Kind] | type[StudyStatus]] = {
     "phase": Phase,
     "actual": Phase,
     "expected": Phase,
     "role": Role,
     "kind": Kind,
+    "status": StudyStatus,
 }
 
 
@@ -289,6 +316,8 @@ def _show(error: str, name: str, value: Any) -> str:
     if isinstance(value, bytes):
         text = value.hex()
         return f"0x{text[:8]}…{text[-6:]}" if len(text) > 20 else f"0x{text}"
+    if name == "openUntil" and value == 0:
+        return "never"
     if name in _TIMES and isinstance(value, int):
         try:
             return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -27,6 +27,7 @@ from collegium.records import (
     Reveal,
     Role,
     Signed,
+    StudyStatus,
     Update,
 )
 
@@ -46,9 +47,11 @@ __all__ = [
     "delist",
     "deposit",
     "deposit_for",
+    "deposit_with_permit",
     "dispute",
     "endorse",
     "enlist",
+    "extend_study",
     "finalize",
     "join",
     "leave",
@@ -60,8 +63,10 @@ __all__ = [
     "refute_range",
     "register_node_key",
     "release",
+    "remove_member",
     "reveal_updates",
     "revoke_node_key",
+    "set_study_status",
     "settle",
     "suspend",
     "top_up",
@@ -101,6 +106,23 @@ def create_study(plan: Plan, format: Format, *, request: str | None = None) -> I
     """The same plan may be created twice; without `request` the plan's own hash is the key."""
     name = request or _short(plan.words())
     return Intent(f"study/create/{name}", "Collegium", "createStudy", (plan, format))
+
+
+def set_study_status(study_id: int, status: StudyStatus, *, request: str | None = None) -> Intent:
+    """By the sponsor: whether rounds may open. Closed is for ever."""
+    key = f"study/{study_id}/status/{status.name.lower()}/{_request(request)}"
+    return Intent(key, "Collegium", "setStudyStatus", (study_id, int(status)))
+
+
+def extend_study(study_id: int, open_until: int) -> Intent:
+    """By the sponsor. open_until: unix seconds, from which on no round opens; later than it is now."""
+    return Intent(f"study/{study_id}/extend/{open_until}", "Collegium", "extendStudy", (study_id, open_until))
+
+
+def remove_member(study_id: int, institution: str, deadline: int, approvals: bytes) -> Intent:
+    """approvals: `messages.pack_approvals` of the council's signatures over RemoveMember. Anyone may send it."""
+    key = f"study/{study_id}/remove/{institution}/{_short(approvals)}"
+    return Intent(key, "Collegium", "removeMember", (study_id, institution, deadline, approvals))
 
 
 def join(message: Join, signature: bytes) -> Intent:
@@ -260,6 +282,19 @@ def deposit_for(bonds: str, institution: str, amount: int, *, request: str | Non
         Intent(f"stake/approve/{name}", "CollegiumToken", "approve", (bonds, amount)),
         Intent(f"stake/deposit/{name}", "Bonds", "depositFor", (institution, amount)),
     ]
+
+
+def deposit_with_permit(
+    institution: str, amount: int, deadline: int, signature: bytes, *, request: str | None = None
+) -> Intent:
+    """Stake of an institution, paid by the sender in one transaction.
+
+    signature: 64 bytes, the sender's over `permit.permit_digest`. deadline: the one it signed, unix seconds.
+    """
+    r, vs = signature[:32], int.from_bytes(signature[32:], "big")
+    v, s = 27 + (vs >> 255), (vs & ((1 << 255) - 1)).to_bytes(32, "big")
+    arguments = (institution, amount, deadline, v, r, s)
+    return Intent(f"stake/deposit/{_request(request)}", "Bonds", "depositWithPermit", arguments)
 
 
 def unlock(amount: int, *, request: str | None = None) -> Intent:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from collegium.commitment import compute_item, compute_set_hash, compute_slot
 from collegium.errors import LogMismatchError, StudyUnknownError
 from collegium.phases import Clock, Rules, Tally, catch_up, compute_deadline, pass_on
-from collegium.records import ZERO_ADDRESS, Format, Outcome, Phase, Plan, Proposal, bitmap_of, bits
+from collegium.records import ZERO_ADDRESS, Format, Outcome, Phase, Plan, Proposal, StudyStatus, bitmap_of, bits
 
 from .events import ChainEvent
 
@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Seat:
-    """A member's place in a study. left: the event of its leaving, if any."""
+    """A member's place in a study. left: the event of its leaving, or of its removal by the council, if any."""
 
     index: int
     institution: str
@@ -42,6 +42,11 @@ class Seat:
     open_updates: bool
     joined: ChainEvent
     left: ChainEvent | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Whether the council removed it; false for one that left by itself."""
+        return self.left is not None and self.left.name == "MemberRemoved"
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,11 @@ class RoundView:
 
 @dataclass
 class StudyView:
-    """A study: its plan, its members, its rounds in order of opening."""
+    """A study: its plan, its members, its rounds in order of opening.
+
+    status, open_until: what the sponsor said last; no round opens from `open_until` on (unix seconds, 0: no term).
+    governance: the events of sponsor and council that say so, and removals.
+    """
 
     study_id: int
     plan: Plan
@@ -226,6 +235,9 @@ class StudyView:
     aggregators: list[str] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     rounds: list[RoundView] = field(default_factory=list)
+    status: StudyStatus = StudyStatus.OPEN
+    open_until: int = 0
+    governance: list[ChainEvent] = field(default_factory=list)
 
     @classmethod
     def build(cls, events: Iterable[ChainEvent], study_id: int) -> StudyView:
@@ -265,6 +277,10 @@ class StudyView:
         last = self.final_rounds[-1]
         final = last.proposals[-1]
         return final.proposal.new_model_root, final.model_cid, last.number
+
+    def may_open(self, now: int) -> bool:
+        """Whether sponsor and term let a round open at `now`, unix seconds."""
+        return self.status is StudyStatus.OPEN and (self.open_until == 0 or now < self.open_until)
 
     def round(self, number: int) -> RoundView | None:
         return next((each for each in self.rounds if each.number == number), None)
@@ -308,6 +324,18 @@ class StudyView:
     def _left(self, event: ChainEvent) -> None:
         index = event.args["index"]
         self.seats[index] = dataclass_replace(self.seats[index], left=event)
+
+    def _removed(self, event: ChainEvent) -> None:
+        self._left(event)
+        self.governance.append(event)
+
+    def _status_changed(self, event: ChainEvent) -> None:
+        self.status = StudyStatus(event.args["status"])
+        self.governance.append(event)
+
+    def _extended(self, event: ChainEvent) -> None:
+        self.open_until = event.args["openUntil"]
+        self.governance.append(event)
 
     def _enlisted(self, event: ChainEvent) -> None:
         self.aggregators.append(event.args["institution"])
@@ -474,6 +502,9 @@ class StudyView:
 _HANDLERS = {
     "MemberJoined": StudyView._joined,
     "MemberLeft": StudyView._left,
+    "MemberRemoved": StudyView._removed,
+    "StudyStatusChanged": StudyView._status_changed,
+    "StudyExtended": StudyView._extended,
     "AggregatorEnlisted": StudyView._enlisted,
     "AggregatorDelisted": StudyView._delisted,
     "RosterSnapshotted": StudyView._snapshotted,

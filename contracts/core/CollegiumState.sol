@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {IBonds} from "../interfaces/IBonds.sol";
 import {ICollegium} from "../interfaces/ICollegium.sol";
 import {IMembers} from "../interfaces/IMembers.sol";
+import {StudyStatus} from "../interfaces/Types.sol";
 import {Code} from "../libraries/Code.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 
@@ -28,6 +29,7 @@ abstract contract CollegiumState {
     }
 
     /// @param state flow packed, see RoundState
+    /// @param openUntil no round opens at or after it; zero: no term
     /// @param joined invited 128 | committed 128
     /// @param certificates certified 128 | endorsed 128
     struct Study {
@@ -43,6 +45,8 @@ abstract contract CollegiumState {
         uint32 lastFinal;
         uint8 seatCount;
         bool dag;
+        StudyStatus status;
+        uint40 openUntil;
         address sponsor;
         bytes32 planHash;
         bytes32[3] failed;

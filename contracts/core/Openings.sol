@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ICollegium} from "../interfaces/ICollegium.sol";
-import {Phase} from "../interfaces/Types.sol";
+import {Phase, StudyStatus} from "../interfaces/Types.sol";
 import {Cid} from "../libraries/Cid.sol";
 import {Code} from "../libraries/Code.sol";
 import {Roster} from "../libraries/Roster.sol";
@@ -19,6 +19,7 @@ abstract contract Openings is RoundKeeping {
     /// @inheritdoc ICollegium
     function openRound(uint64 studyId) external returns (uint32 round) {
         Study storage study = _existing(studyId);
+        if (!_mayOpen(study)) revert StudyNotOpen(studyId, study.status, study.openUntil);
         uint256 state = study.state;
         bytes memory roster;
         if (state != 0) {
@@ -29,6 +30,12 @@ abstract contract Openings is RoundKeeping {
             if (state.phaseOf() < Phase.Final) revert RoundWrongPhase(studyId, phase, Phase.Final);
         }
         return _open(studyId, study, state, roster, Cid.toText(study.modelDigest, study.dag));
+    }
+
+    /// @dev The sponsor lets rounds open and the term, if there is one, runs.
+    function _mayOpen(Study storage study) internal view returns (bool) {
+        uint256 openUntil = study.openUntil;
+        return study.status == StudyStatus.Open && (openUntil == 0 || block.timestamp < openUntil);
     }
 
     /// @dev The last round has ended; `state` is zero when there was none.

@@ -295,6 +295,8 @@ abstract contract Rounds is Openings {
             revert RoundWrongPhase(studyId, _phaseNow(study), Phase.Challenge);
         }
         bytes memory roster = Code.read(state.rosterOf());
+        // Who stopped the study must not keep the round that ran from being recorded.
+        if (openNext) openNext = _mayOpen(study);
         uint256 certificates = study.certificates;
         bool open = block.timestamp < state.markOf() + roster.windowOf(Phase.Challenge);
         uint256 endorsed = uint128(certificates);

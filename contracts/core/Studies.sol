@@ -5,7 +5,7 @@ import {ICollegium} from "../interfaces/ICollegium.sol";
 import {IBonds} from "../interfaces/IBonds.sol";
 import {IMembers} from "../interfaces/IMembers.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
-import {Format, Join, Plan, Role} from "../interfaces/Types.sol";
+import {Format, Join, Plan, Role, StudyStatus} from "../interfaces/Types.sol";
 import {Cid} from "../libraries/Cid.sol";
 import {Code} from "../libraries/Code.sol";
 import {CompactSignature} from "../libraries/CompactSignature.sol";
@@ -117,8 +117,55 @@ contract Studies is Snapshots {
         }
     }
 
+    function setStudyStatus(uint64 studyId, StudyStatus status) external {
+        Study storage study = _sponsored(studyId);
+        if (status == study.status) revert ICollegium.StudyStatusUnchanged(studyId, status);
+        study.status = status;
+        emit ICollegium.StudyStatusChanged(studyId, msg.sender, status);
+    }
+
+    function extendStudy(uint64 studyId, uint40 openUntil) external {
+        Study storage study = _sponsored(studyId);
+        // What members were promised is never cut short: stopping earlier is what pausing and closing are for.
+        uint256 earliest = study.openUntil;
+        if (earliest < block.timestamp) earliest = block.timestamp;
+        if (openUntil <= earliest) revert ICollegium.StudyTermNotExtended(openUntil, earliest);
+        study.openUntil = openUntil;
+        emit ICollegium.StudyExtended(studyId, msg.sender, openUntil);
+    }
+
+    /// @dev The study, to its sponsor, unless it is closed.
+    function _sponsored(uint64 studyId) private view returns (Study storage study) {
+        study = _notClosed(studyId);
+        if (msg.sender != study.sponsor) revert ICollegium.StudyNotSponsor(studyId, msg.sender);
+    }
+
+    function _notClosed(uint64 studyId) private view returns (Study storage study) {
+        study = _existing(studyId);
+        if (study.status == StudyStatus.Closed) revert ICollegium.StudyNotOpen(studyId, StudyStatus.Closed, study.openUntil);
+    }
+
+    function removeMember(uint64 studyId, address institution, uint40 deadline, bytes calldata approvals) external {
+        if (block.timestamp > deadline) revert IMembers.MembersDeadlinePassed(deadline, block.timestamp);
+        Study storage study = _existing(studyId);
+        uint256 count =
+            MEMBERS.requireApprovals(keccak256(abi.encode(Signatures.REMOVE_MEMBER, studyId, institution, deadline)), approvals);
+        Seat storage seat = study.seats[institution];
+        bool seated = seat.seated && !seat.leaving;
+        (bool enlisted, uint256 at) = _positionOf(study, institution);
+        if (!seated && !enlisted) revert ICollegium.MemberUnknown(studyId, institution);
+        uint40 releasableAt = _releasableAt(study.planCode);
+        if (seated) {
+            seat.leaving = true;
+            emit ICollegium.MemberRemoved(studyId, institution, seat.index, releasableAt, count);
+            BONDS.beginRelease(studyId, institution, Role.Member, releasableAt);
+        }
+        // Who may not be a member any more may not compute the model either.
+        if (enlisted) _delist(studyId, study, institution, at);
+    }
+
     function join(Join calldata message, bytes calldata signature) external {
-        Study storage study = _existing(message.studyId);
+        Study storage study = _notClosed(message.studyId);
         address institution = message.institution;
         address plan = study.planCode;
         if (message.planHash != study.planHash) revert ICollegium.JoinPlanMismatch(study.planHash, message.planHash);
@@ -161,14 +208,15 @@ contract Studies is Snapshots {
     }
 
     function enlist(uint64 studyId) external {
-        Study storage study = _existing(studyId);
+        Study storage study = _notClosed(studyId);
         // An order is short: every position must fit the bitmaps of a round.
         uint256 count = study.aggregators.length;
         if (count >= RoundClock.MAX_ORDER) revert ICollegium.AggregatorOrderFull(RoundClock.MAX_ORDER);
         if (!MEMBERS.isActive(msg.sender)) revert ICollegium.JoinNotAdmitted(msg.sender);
         address nodeKey = MEMBERS.nodeKeyOf(msg.sender);
         if (nodeKey == address(0)) revert ICollegium.JoinNodeKeyMismatch(address(0), address(0));
-        if (_isEnlisted(study, msg.sender)) revert ICollegium.AggregatorAlreadyEnlisted(msg.sender);
+        (bool enlisted,) = _positionOf(study, msg.sender);
+        if (enlisted) revert ICollegium.AggregatorAlreadyEnlisted(msg.sender);
         study.aggregators.push(msg.sender);
         emit ICollegium.AggregatorEnlisted(studyId, msg.sender, nodeKey);
         BONDS.lock(studyId, msg.sender, Role.Aggregator, uint128(Code.word(study.planCode, AGGREGATOR_BOND)));
@@ -176,24 +224,27 @@ contract Studies is Snapshots {
 
     function delist(uint64 studyId) external {
         Study storage study = _existing(studyId);
+        (bool enlisted, uint256 at) = _positionOf(study, msg.sender);
+        if (!enlisted) revert ICollegium.AggregatorUnknown(studyId, msg.sender);
+        _delist(studyId, study, msg.sender, at);
+    }
+
+    function _delist(uint64 studyId, Study storage study, address institution, uint256 at) private {
         address[] storage order = study.aggregators;
         uint256 last = order.length;
-        uint256 at;
-        while (at < last && order[at] != msg.sender) ++at;
-        if (at == last) revert ICollegium.AggregatorUnknown(studyId, msg.sender);
         // The others keep their order.
         for (; at + 1 < last; ++at) order[at] = order[at + 1];
         order.pop();
         uint40 releasableAt = _releasableAt(study.planCode);
-        emit ICollegium.AggregatorDelisted(studyId, msg.sender, releasableAt);
-        BONDS.beginRelease(studyId, msg.sender, Role.Aggregator, releasableAt);
+        emit ICollegium.AggregatorDelisted(studyId, institution, releasableAt);
+        BONDS.beginRelease(studyId, institution, Role.Aggregator, releasableAt);
     }
 
-    function _isEnlisted(Study storage study, address institution) internal view returns (bool) {
-        for (uint256 i; i < study.aggregators.length; ++i) {
-            if (study.aggregators[i] == institution) return true;
-        }
-        return false;
+    /// @return enlisted whether the institution is in the order; at its position
+    function _positionOf(Study storage study, address institution) private view returns (bool enlisted, uint256 at) {
+        uint256 count = study.aggregators.length;
+        while (at < count && study.aggregators[at] != institution) ++at;
+        return (at < count, at);
     }
 
     /// @dev The longest round that may be running, then the evidence period: no lock is released while it may have to pay.

@@ -56,6 +56,7 @@ interface IBonds {
     error BondsLockUnknown(uint64 studyId, address institution, Role role);
     error BondsAmountTooLarge(uint256 amount, uint256 maximum);
     error BondsStudyOutOfRange(uint64 studyId);
+    error BondsPermitRefused(address payer, uint256 allowance, uint256 needed);
     error BondsZeroAmount();
     error BondsZeroAddress();
 
@@ -65,6 +66,9 @@ interface IBonds {
     function deposit(uint256 amount) external;
     /// @notice Adds to the free stake of `institution`, paid by msg.sender.
     function depositFor(address institution, uint256 amount) external;
+    /// @notice Like depositFor, with the payer's ERC-2612 permit for this contract instead of an approval sent before. The payer is
+    ///         msg.sender: a permit seen in a pending transaction pays for nobody else. A permit that somebody carried before does no harm.
+    function depositWithPermit(address institution, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
     /// @notice Starts unbonding of free stake; a second call adds to it and restarts the clock.
     function unlock(uint256 amount) external;
     /// @notice Pays unbonded stake to msg.sender.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Format, Join, Outcome, Phase, Plan, Proposal, RecordProof, SkipReason} from "./Types.sol";
+import {Format, Join, Outcome, Phase, Plan, Proposal, RecordProof, SkipReason, StudyStatus} from "./Types.sol";
 
 /// @title ICollegium
 /// @notice Studies and rounds: what each member committed, what the aggregate therefore must be, and the log that replays it.
@@ -11,6 +11,8 @@ import {Format, Join, Outcome, Phase, Plan, Proposal, RecordProof, SkipReason} f
 ///      Attest(uint64 studyId,uint32 round,bytes32 ctx,uint128 bitmap,bytes32 setHash)
 ///      Endorse(uint64 studyId,uint32 round,bytes32 ctx,bytes32 proposal)
 ///      AllowReferee(address referee,bool allowed,uint64 nonce,uint40 deadline)   in the domain of Members, by the council
+///      RemoveMember(uint64 studyId,address institution,uint40 deadline)           in the domain of Members, by the council; needs no
+///      nonce, because a seat is removed once and never given again
 ///      Signatures of node keys are compact (r, vs), 64 bytes, low s.
 ///      Wire items, packed:
 ///        commit  index 2 | commitment 32 | weight 4 | ext 32 | r 32 | vs 32                                            = 134
@@ -23,6 +25,11 @@ interface ICollegium {
     event StudyCreated(uint64 indexed studyId, address indexed sponsor, bytes32 indexed planHash, Plan plan, Format format, string planCid, string genesisCid);
     event MemberJoined(uint64 indexed studyId, address indexed institution, uint16 index, address nodeKey, uint128 maxFine, bytes32 agreement, bool openUpdates);
     event MemberLeft(uint64 indexed studyId, address indexed institution, uint16 index, uint40 releasableAt);
+    /// @notice The council removed a member: it is in no later snapshot, and its lock is released like that of one that left.
+    event MemberRemoved(uint64 indexed studyId, address indexed institution, uint16 index, uint40 releasableAt, uint256 approvals);
+    event StudyStatusChanged(uint64 indexed studyId, address indexed sponsor, StudyStatus status);
+    /// @notice No round opens at or after `openUntil`, in seconds.
+    event StudyExtended(uint64 indexed studyId, address indexed sponsor, uint40 openUntil);
     event AggregatorEnlisted(uint64 indexed studyId, address indexed institution, address nodeKey);
     event AggregatorDelisted(uint64 indexed studyId, address indexed institution, uint40 releasableAt);
     /// @notice Emitted by openRound whenever roster or order differ from the last snapshot. Seats without usable key are zero.
@@ -47,6 +54,11 @@ interface ICollegium {
     error StudyPlanRejected(uint256 reason);
     error StudyFormatMismatch(bytes32 expected, bytes32 actual);
     error StudyWindowTooShort(uint32 window, uint32 minimum);
+    error StudyNotSponsor(uint64 studyId, address caller);
+    /// @notice The sponsor paused or closed the study, or its term is over.
+    error StudyNotOpen(uint64 studyId, StudyStatus status, uint40 openUntil);
+    error StudyStatusUnchanged(uint64 studyId, StudyStatus status);
+    error StudyTermNotExtended(uint40 openUntil, uint256 earliest);
     error JoinPlanMismatch(bytes32 expected, bytes32 actual);
     error JoinAgreementMismatch(bytes32 expected, bytes32 actual);
     error JoinOpenUpdatesRequired();
@@ -78,12 +90,22 @@ interface ICollegium {
 
     function allowReferee(address referee, bool allowed, uint40 deadline, bytes calldata approvals) external;
     function createStudy(Plan calldata plan, Format calldata format) external returns (uint64 studyId);
+    /// @notice Whether rounds may open. Only the sponsor; a closed study stays closed. Touches neither the running round nor money.
+    function setStudyStatus(uint64 studyId, StudyStatus status) external;
+    /// @notice Sets the term, or moves its end further out: no round opens at or after `openUntil`. Only the sponsor.
+    function extendStudy(uint64 studyId, uint40 openUntil) external;
+    /// @notice Takes an institution out of a study from the next round on, as member and as aggregator, without a fine: its locks are
+    ///         released as if it had left. Only with the council's approvals: a sponsor alone could shrink the roster until it owns the quorum.
+    /// @param deadline last second at which `approvals` are good
+    /// @param approvals of the council over RemoveMember, see IMembers
+    function removeMember(uint64 studyId, address institution, uint40 deadline, bytes calldata approvals) external;
     function join(Join calldata message, bytes calldata signature) external;
     function leave(uint64 studyId) external;
     /// @notice Locks the plan's aggregator bond of msg.sender (an active institution with a node key) and adds it to the order.
     function enlist(uint64 studyId) external;
     function delist(uint64 studyId) external;
 
+    /// @notice By a member, an aggregator or the sponsor, while the study is open and its term runs.
     function openRound(uint64 studyId) external returns (uint32 round);
     function commitUpdates(uint64 studyId, bytes calldata items) external;
     function revealUpdates(uint64 studyId, bytes calldata items) external;
@@ -91,7 +113,8 @@ interface ICollegium {
     function propose(uint64 studyId, bytes32 meanRoot, bytes32 newModelRoot, bytes32 modelDigest, bytes32 meanDigest) external;
     function endorse(uint64 studyId, bytes calldata endorsements) external;
     function finalize(uint64 studyId, Proposal calldata proposal) external;
-    /// @notice Endorses, finalizes and, when asked, opens the next round in one call.
+    /// @notice Endorses, finalizes and, when asked, opens the next round in one call; a study that is not open or whose term is over
+    ///         stays as it is then.
     function conclude(uint64 studyId, bytes calldata endorsements, Proposal calldata proposal, bool openNext) external;
     /// @notice Writes down what time already decided: missed duties, lapsed proposals, aborts, and fines of an ended round. Anyone may call.
     function settle(uint64 studyId) external;
@@ -102,6 +125,8 @@ interface ICollegium {
     function markDisputed(uint64 studyId, uint32 round) external;
 
     function studyOf(uint64 studyId) external view returns (Plan memory plan, Format memory format, bytes32 planHash, uint256 members, uint256 aggregators, uint32 round);
+    /// @return sponsor who may pause, close and extend; openUntil end of the term in seconds, 0 when there is none
+    function governanceOf(uint64 studyId) external view returns (address sponsor, StudyStatus status, uint40 openUntil);
     function roundOf(uint64 studyId) external view returns (uint32 round, Phase phase, uint8 attempt, uint40 deadline, bytes32 ctx, uint128 invited, uint128 committed, uint128 revealed, uint128 certified, uint128 endorsed, bytes32 proposalHash);
     /// @return phase computed at block.timestamp; attempt failed duties so far; deadline of the phase (0 when ended)
     function phaseOf(uint64 studyId) external view returns (Phase phase, uint8 attempt, uint40 deadline);

@@ -171,6 +171,13 @@ enum Kind {
     Unrevealed
 }
 
+/// @notice Whether the sponsor lets rounds of a study open. Closed is for ever; a running round runs to its end in each of them.
+enum StudyStatus {
+    Open,
+    Paused,
+    Closed
+}
+
 /// @notice Which lock a fine is taken from.
 enum Role {
     Member,

@@ -12,6 +12,7 @@ library Signatures {
         keccak256("Update(uint64 studyId,uint32 round,bytes32 ctx,uint16 index,bytes32 commitment,uint32 weight,bytes32 ext)");
     bytes32 internal constant ATTEST = keccak256("Attest(uint64 studyId,uint32 round,bytes32 ctx,uint128 bitmap,bytes32 setHash)");
     bytes32 internal constant ENDORSE = keccak256("Endorse(uint64 studyId,uint32 round,bytes32 ctx,bytes32 proposal)");
+    bytes32 internal constant REMOVE_MEMBER = keccak256("RemoveMember(uint64 studyId,address institution,uint40 deadline)");
     bytes32 internal constant ALLOW_REFEREE = keccak256("AllowReferee(address referee,bool allowed,uint64 nonce,uint40 deadline)");
 
     /// @dev Half the group order: a larger s is refused, so that a message has one signature.
