@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from collegium.errors import ConfigError
 
-__all__ = ["NETWORK", "Layered", "Schema"]
+__all__ = ["NETWORK", "TLS", "Layered", "Schema"]
 
 Schema = Mapping[str, Mapping[str, Any]]
 
@@ -29,8 +29,24 @@ NETWORK: Mapping[str, Any] = {
     "confirmations": 0,
     "poll_interval": 0.25,
     "retry_for": 30.0,
+    "proxy": "",
+    "no_proxy": [],
 }
-"""The `[network]` table that every role has. confirmations: -1 waits for the network's finalized block."""
+"""The `[network]` table that every role has. confirmations: -1 waits for the network's finalized block.
+
+proxy: of a corporate network, `direct` for none whatever the environment says; no_proxy: hosts reached directly.
+"""
+
+TLS: Mapping[str, Any] = {
+    "mode": "auto",
+    "certificate": "tls/node.pem",
+    "key": "",
+    "ca": "",
+    "readers": "roster",
+    "valid_days": 90,
+    "renew_days": 30,
+}
+"""The `[tls]` table that every role has; see docs/network.md."""
 
 
 @dataclass(frozen=True)

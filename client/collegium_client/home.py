@@ -115,6 +115,7 @@ class Home:
             confirmations=None if confirmations < 0 else confirmations,
             poll_interval=get("network", "poll_interval"),
             retry_for=get("network", "retry_for"),
+            proxies=self.settings.proxies,
         )
         return Chain.connect(settings, self.signer(role) if role else None)
 

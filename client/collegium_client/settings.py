@@ -7,28 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collegium.config import Layered
+from collegium.config import NETWORK, TLS, Layered
+from collegium.transport.proxies import Proxies
 
 __all__ = ["DEFAULTS", "FILE", "NodeSettings", "SandboxSettings", "Settings"]
 
 FILE = "collegium.toml"
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "network": {
-        "rpc_url": "http://127.0.0.1:8545",
-        "chain_id": 31337,
-        "deployment": "",
-        "confirmations": 0,
-        "poll_interval": 0.25,
-        "retry_for": 30.0,
-    },
+    "network": dict(NETWORK),
+    "tls": dict(TLS),
     "keys": {
         "institution": "keystore/institution.json",
         "node": "keystore/node.json",
         "password_file": "",
     },
     "stores": {"own": [], "read": [], "push": []},
-    "coordinators": {"urls": []},
+    "coordinators": {"urls": [], "pins": {}},
     "training": {
         "device": "auto",
         "threads": 1,
@@ -145,6 +140,11 @@ class Settings:
             clip_norm=training["clip_norm"],
             poll_interval=self.get("network", "poll_interval"),
         )
+
+    @property
+    def proxies(self) -> Proxies:
+        """The corporate proxy, if any. Raises ConfigError."""
+        return Proxies.of(self.get("network", "proxy"), self.get("network", "no_proxy"))
 
     @property
     def coordinators(self) -> list[str]:

@@ -10,6 +10,7 @@ from collegium.egress import EgressLog
 from collegium.errors import DeploymentMissingError, KeyMissingError
 from collegium.messages import Domain
 from collegium.records import checksum_address
+from collegium.transport.proxies import Proxies
 
 from .abi import interface
 from .deployment import Deployment
@@ -37,6 +38,7 @@ class NetworkSettings:
     timeout: float = TIMEOUT
     retry_for: float = RETRY_FOR
     bump_after: float = 45.0
+    proxies: Proxies = Proxies()
 
 
 class Chain:
@@ -69,7 +71,10 @@ class Chain:
     ) -> Self:
         """Raises ChainUnreachableError, ChainIdMismatchError, DeploymentMissingError, ConfigError."""
         found = deployment or Deployment.find(settings.chain_id, settings.deployment)
-        rpc = Rpc(settings.rpc_url, timeout=settings.timeout, retry_for=settings.retry_for, egress=egress)
+        rpc = Rpc(
+            settings.rpc_url, timeout=settings.timeout, retry_for=settings.retry_for, egress=egress,
+            proxies=settings.proxies,
+        )  # fmt: skip
         rpc.check_chain(settings.chain_id)
         chain = cls(rpc=rpc, deployment=found, settings=settings, signer=signer, egress=egress)
         address = found.addresses.get("Collegium")

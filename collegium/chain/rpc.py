@@ -12,6 +12,7 @@ from typing import Any
 from collegium.egress import EgressLog
 from collegium.errors import ChainIdMismatchError, ChainUnreachableError, CollegiumError
 from collegium.observability import metrics
+from collegium.transport.proxies import Proxies
 
 __all__ = ["DEVNET_CHAIN_ID", "Header", "Rpc", "RpcError", "to_int"]
 
@@ -58,18 +59,26 @@ def to_header(block: dict[str, Any]) -> Header:
 class Rpc:
     """Thread-safe. A call that gets no answer is repeated for `retry_for` seconds, then ChainUnreachableError.
 
-    egress: where the host is noted before it is asked.
+    egress: where the host is noted before it is asked. proxies: how it is reached.
     """
 
     def __init__(
-        self, url: str, *, timeout: float = TIMEOUT, retry_for: float = RETRY_FOR, egress: EgressLog | None = None
+        self,
+        url: str,
+        *,
+        timeout: float = TIMEOUT,
+        retry_for: float = RETRY_FOR,
+        egress: EgressLog | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         from web3 import HTTPProvider
 
         self.url = url
         self.retry_for = retry_for
         self._egress = egress
-        self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
+        self._proxies = proxies or Proxies()
+        options = {"timeout": timeout, "proxies": self._proxies.mapping(url)}
+        self._provider = HTTPProvider(url, request_kwargs=options, exception_retry_configuration=None)
 
     def request(self, method: str, *params: Any) -> Any:
         """Result of one call as JSON. Raises RpcError or ChainUnreachableError."""
@@ -135,6 +144,8 @@ class Rpc:
                     return answer
                 reason: object = answer["error"].get("message")
             except HTTPError as error:
+                if blamed := self._proxies.explain(error, self.url):
+                    raise blamed from error
                 status = error.response.status_code if error.response is not None else 0
                 if 400 <= status < 500 and status not in (408, 425, 429):
                     raise ChainUnreachableError(
@@ -146,6 +157,8 @@ class Rpc:
             except (RequestException, OSError, ValueError) as error:
                 reason = error
             if time.monotonic() + pause > give_up:
+                if isinstance(reason, Exception) and (blamed := self._proxies.explain(reason, self.url)):
+                    raise blamed from reason
                 raise ChainUnreachableError(
                     f"The chain node at {self.url} does not answer ({type(reason).__name__}).",
                     hint="Check that it runs and network.rpc_url; then repeat the command, nothing is lost.",

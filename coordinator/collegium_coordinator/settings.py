@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from collegium.chain.client import NetworkSettings
-from collegium.config import NETWORK, Layered
+from collegium.config import NETWORK, TLS, Layered
 from collegium.errors import ConfigError, PreconditionError
+from collegium.transport.proxies import Proxies
 
 __all__ = ["CoordinatorSettings"]
 
@@ -52,7 +53,7 @@ class CoordinatorSettings:
                 f"{home} is no home: it has no {FILE}.", hint="Run `collegium init --home FOLDER` first."
             )
         layers = Layered.load(
-            {"network": NETWORK, "keys": _KEYS, "coordinator": _OWN},
+            {"network": NETWORK, "tls": TLS, "keys": _KEYS, "coordinator": _OWN},
             path,
             flags={f"coordinator.{name}": value for name, value in flags.items()},
             free=_FREE,
@@ -88,4 +89,5 @@ def _network(home: Path, table: dict[str, Any]) -> NetworkSettings:
         confirmations=None if table["confirmations"] < 0 else table["confirmations"],
         poll_interval=table["poll_interval"],
         retry_for=table["retry_for"],
+        proxies=Proxies.of(table["proxy"], table["no_proxy"]),
     )
