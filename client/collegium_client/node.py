@@ -7,6 +7,7 @@ repeated: what was promised is on disk before it is said.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from collegium.chain import Chain, Indexer, Journal, Outbox, RoundView, Signer, 
 from collegium.chain.following import ChainTime, StudyFollower
 from collegium.commitment import derive_salt
 from collegium.crashpoints import crashpoint, register
+from collegium.egress import about
 from collegium.encoding import BlobKind, FormatTable, compute_delta, encode_update, export_model, pack_blob
 from collegium.errors import (
     BlobNotFoundError,
@@ -28,9 +30,11 @@ from collegium.errors import (
     TimedOutError,
     VerificationError,
 )
-from collegium.files import write_atomically
+from collegium.files import explain_disk, write_atomically
 from collegium.inputs import BlobSource
 from collegium.messages import pack_attestations, pack_commits, pack_endorsements, pack_reveals
+from collegium.observability import metrics
+from collegium.observability.tracing import RoundSpan, span
 from collegium.records import (
     ZERO32,
     ZERO_ADDRESS,
@@ -63,6 +67,8 @@ register(
     "client.endorsed",
     "client.model_kept",
 )
+
+SAY_AGAIN_SECONDS = 60.0
 
 Report = Callable[..., None]
 """Takes an event's name and its fields; for logs and people."""
@@ -102,6 +108,7 @@ class _Work:
     good: int = 0
     told: set[str] = field(default_factory=set)
     final_since: float | None = None
+    trace: RoundSpan | None = None
 
 
 class Node:
@@ -116,7 +123,12 @@ class Node:
         self._checker: RoundChecker | None = None
         self._delivery = Delivery(parts.couriers, parts.outbox, parts.settings.carry_after, parts.report)
         self._finished: int | None = None
-        self._unreachable = False
+        self._unreachable, self._disk_told = False, 0.0
+
+    @property
+    def follower(self) -> StudyFollower:
+        """What is known of the chain, and since when."""
+        return self._follower
 
     def run(self, *, until: int | None = None, stop: threading.Event | None = None) -> int:
         """Follow rounds until the study has `until` final ones (None: for ever) or `stop` is set.
@@ -127,13 +139,16 @@ class Node:
         final, resumed = 0, False
         try:
             while not stop.is_set():
-                resumed = resumed or self._resume()
-                view = self.look() if resumed else None
-                if view is not None:
-                    final = len(view.final_rounds)
-                    if until is not None and final >= until and self._has_finished(view):
-                        break
-                    self.step(view)
+                try:
+                    resumed = resumed or self._resume()
+                    view = self.look() if resumed else None
+                    if view is not None:
+                        final = len(view.final_rounds)
+                        if until is not None and final >= until and self._has_finished(view):
+                            break
+                        self.step(view)
+                except (OSError, sqlite3.OperationalError) as error:
+                    self._note_disk(error)
                 stop.wait(self._settings.poll_interval)
             return final
         finally:
@@ -160,6 +175,15 @@ class Node:
         self._unreachable = False
         return view
 
+    def _note_disk(self, error: Exception) -> None:
+        """A full disk is waited for, as a silent node is; any other error ends the node."""
+        disk = explain_disk(error)
+        if disk is None:
+            raise error
+        if time.monotonic() >= self._disk_told:
+            self._disk_told = time.monotonic() + SAY_AGAIN_SECONDS
+            self._report("disk_unwritable", code=disk.code, reason=disk.message, hint=disk.hint)
+
     def _note_outage(self, error: CollegiumError) -> None:
         if not self._unreachable:
             self._report("chain_unreachable", reason=error.message)
@@ -174,12 +198,19 @@ class Node:
         if round is None:
             return
         if self._work[0] != round.number:
-            self._work = (round.number, _Work())
+            if self._work[1].trace is not None:
+                self._work[1].trace.end()
+            trace = RoundSpan("round", study=self._study_id, round=round.number)
+            self._work = (round.number, _Work(trace=trace))
+            metrics.set_gauge("client_round_current", round.number)
             self._report("round_opened", round=round.number, invited=bits(round.invited), model=round.model_cid)
         if round.is_over:
             return
+        trace = self._work[1].trace
+        assert trace is not None
         try:
-            self.take_part(view, round)
+            with about(self._study_id, round.number), trace.inside():
+                self.take_part(view, round)
         except ChainUnreachableError as error:
             self._note_outage(error)
         except RevertedError as error:
@@ -198,6 +229,7 @@ class Node:
         if index is None:
             self._tell_once("no_seat", round, key=self._parts.signer.address)
             return
+        metrics.set_state("client_phase", clock.phase.name.lower())
         match clock.phase:
             case Phase.COMMIT:
                 self.commit(view, round, window, index)
@@ -221,6 +253,8 @@ class Node:
             return
         if work.update is None:
             work.update = self._find_update(round)
+        if work.update is None and self._is_quiet(round, window):
+            return
         if work.update is None:
             try:
                 work.update = self.prepare(view, round, index)
@@ -245,6 +279,19 @@ class Node:
             work.errands["updates"] = self._errand("updates", round, pack_commits([signed]), intent)
         self._delivery.deliver(work.errands["updates"], window)
 
+    def _is_quiet(self, round: RoundView, window: Window) -> bool:
+        """In the hospital's quiet hours no training begins; what was promised before is kept all the same."""
+        now = time.time()
+        end = self._settings.quiet.end(now)
+        if end <= now:
+            return False
+        if self._time.now() + (end - now) >= window.deadline:
+            self._work[1].gave_up = True
+            self._report("skipped", round=round.number, reason="the commit window ends within the quiet hours")
+        else:
+            self._tell_once("quiet", round, until=int(end))
+        return True
+
     def prepare(self, view: StudyView, round: RoundView, index: int) -> PreparedUpdate:
         """Train from the round's base model, encode the difference and store it at home."""
         parts = self._parts
@@ -252,24 +299,27 @@ class Node:
         state = export_model(base.elements, parts.table)
         buffers = parts.state / f"buffers-{self._study_id}.safetensors"
         started = time.monotonic()
-        trained = parts.sandbox.train(
-            state,
-            seed=self._settings.seed,
-            round=round.number,
-            buffers=buffers.read_bytes() if buffers.exists() else b"",
-            progress=parts.progress,
-        )
+        with span("train"):
+            trained = parts.sandbox.train(
+                state,
+                seed=self._settings.seed,
+                round=round.number,
+                buffers=buffers.read_bytes() if buffers.exists() else b"",
+                progress=parts.progress,
+            )
         crashpoint("client.trained")
         if trained.buffers:
             write_atomically(buffers, trained.buffers, mode=0o600)
             crashpoint("client.buffers_kept")
-        delta = compute_delta(trained.state, state)
-        elements = encode_update(delta, parts.table, clip_norm=self._settings.clip_norm or None)
         salt = derive_salt(parts.salt_secret, round.ctx)
-        blob = pack_blob(
-            BlobKind.UPDATE, elements, format_id=parts.table.format_id, ctx=round.ctx, index=index, salt=salt
-        )
-        cid = parts.folder.put(blob)
+        with span("encode"):
+            delta = compute_delta(trained.state, state)
+            elements = encode_update(delta, parts.table, clip_norm=self._settings.clip_norm or None)
+            blob = pack_blob(
+                BlobKind.UPDATE, elements, format_id=parts.table.format_id, ctx=round.ctx, index=index, salt=salt
+            )
+        with span("store"):
+            cid = parts.folder.put(blob)
         crashpoint("client.blob_stored")
         update = PreparedUpdate.make(
             study_id=self._study_id,
@@ -282,7 +332,9 @@ class Node:
             weight=compute_weight(trained.num_examples, view.plan.max_weight),
             ext_fields=ExtFields(0, round.number, int(trained.report["steps"]), ZERO32),
         )
-        self._report("trained", round=round.number, seconds=time.monotonic() - started, training=trained.report)
+        self._report(
+            "trained", round=round.number, seconds=time.monotonic() - started, bytes=len(blob), training=trained.report
+        )
         return update
 
     def _find_update(self, round: RoundView) -> PreparedUpdate | None:
@@ -397,7 +449,8 @@ class Node:
             return
         assert self._checker is not None
         try:
-            checked, wrong = self._checker.compare(round, live.proposal)
+            with span("recompute"):
+                checked, wrong = self._checker.compare(round, live.proposal)
         except CollegiumError as error:
             self._tell_once("cannot_recompute", round, code=error.code, reason=error.message)
             return
@@ -445,7 +498,10 @@ class Node:
             return
         round = view.round(number)
         assert round is not None
-        self._report("round_final", round=number, record=round.record, model=cid, disputed=round.disputed is not None)
+        self._report("round_final", round=number, record=round.record, model=cid, fate=self._fate(round),
+                     disputed=round.disputed is not None)  # fmt: skip
+        if self._work[0] == number and (trace := self._work[1].trace) is not None:
+            trace.end(outcome=self._fate(round))
         try:
             model = self._parts.source.model(parse_cid(cid), root=root, ctx=round.ctx)
         except CollegiumError as error:
@@ -453,7 +509,8 @@ class Node:
             self._finished = number
             return
         # Whoever proposed it may be gone tomorrow: every store gets what it lacks.
-        self._parts.pusher.push(model.cid, wait=0)
+        with about(self._study_id, number):
+            self._parts.pusher.push(model.cid, wait=0)
         state = export_model(model.elements, self._parts.table)
         from safetensors.numpy import save
 
@@ -473,6 +530,15 @@ class Node:
     def _has_finished(self, view: StudyView) -> bool:
         self.keep_model(view)
         return self._finished == view.model[2]
+
+    def _fate(self, round: RoundView) -> str:
+        """What became of our update in a final round."""
+        index = self._seat(round)
+        if index is None or not round.invited >> index & 1:
+            return "skipped"
+        if round.outcome is not None and round.outcome.included >> index & 1:
+            return "aggregated"
+        return "rejected" if index in round.commits else "late"
 
     # -- small things -----------------------------------------------------------------------------------------
 

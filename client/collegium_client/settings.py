@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from collegium.config import NETWORK, TLS, Layered
+from collegium.hours import Hours
 from collegium.transport.proxies import Proxies
 
 __all__ = ["DEFAULTS", "FILE", "NodeSettings", "SandboxSettings", "Settings"]
@@ -40,6 +41,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "finalize_after": 15.0,
         "refute": False,
         "threads": 1,
+        "quiet_hours": [],
+        "time_zone": "",
     },
     "watcher": {"announce": True},
 }
@@ -74,7 +77,8 @@ class NodeSettings:
     carry_after: share of a phase's window after which it carries its own message itself.
     attest_after: share of the certify window it waits for blobs before it attests without them.
     finalize_after: seconds it lets others finalize before it does. refute: refute wrong proposals itself.
-    seed: of local training. clip_norm: largest L2 norm of an update, 0 for none. threads: for trees and sums.
+    quiet: hours in which no training begins. seed: of local training. clip_norm: largest L2 norm of an update, 0 for
+    none. threads: for trees and sums.
     """
 
     carry_after: float
@@ -85,6 +89,7 @@ class NodeSettings:
     seed: int
     clip_norm: float
     poll_interval: float
+    quiet: Hours = field(default_factory=Hours)
 
 
 class Settings:
@@ -134,8 +139,11 @@ class Settings:
     def node(self) -> NodeSettings:
         """How the client behaves in a round."""
         training = self._values["training"]
+        node = dict(self._values["node"])
+        quiet = Hours.parse(node.pop("quiet_hours"), zone=node.pop("time_zone"))
         return NodeSettings(
-            **self._values["node"],
+            **node,
+            quiet=quiet,
             seed=training["seed"],
             clip_norm=training["clip_norm"],
             poll_interval=self.get("network", "poll_interval"),

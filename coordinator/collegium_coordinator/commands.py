@@ -22,6 +22,7 @@ _STUDY = click.option("--study", type=int, help="Study to serve; default: coordi
 @click.option("--listen", help="host:port of the HTTP service; port 0 takes a free one.")
 @click.option("--rounds", type=int, help="Final rounds after which none is opened; 0 never stops.")
 @click.option("--open/--no-open", "open_rounds", default=None, help="Open rounds when the last one ended.")
+@click.option("--every", "open_every", type=float, help="Seconds from one opening to the next at least.")
 @click.option("--read", multiple=True, help="A further store to fetch blobs from; may be repeated.")
 @click.option("--store", help="Where blobs are published besides the own folder, such as kubo://127.0.0.1:5001.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")

@@ -18,6 +18,7 @@ from collegium.chain.outbox import Outbox
 from collegium.chain.views import ProposalView, RoundView, StudyView
 from collegium.crashpoints import crashpoint, register
 from collegium.errors import CollegiumError, RevertedError
+from collegium.hours import Hours
 from collegium.inputs import BlobSource
 from collegium.phases import Clock
 from collegium.records import Phase, bits
@@ -48,12 +49,21 @@ class RunnerSettings:
     """gather: share of a window to wait for an incomplete batch. stagger: share waited more per rank.
 
     rounds: stop opening after that many final rounds; None never stops. auto_open: open rounds at all.
+    open_every: seconds from one opening to the next at least. open_hours: when rounds may open; none is always.
     """
 
     gather: float = 0.4
     stagger: float = 0.1
     rounds: int | None = None
     auto_open: bool = True
+    open_every: float = 0.0
+    open_hours: Hours = field(default_factory=Hours)
+
+    def may_open(self, *, opened: float | None, now: float) -> bool:
+        """Whether the schedule allows another round. opened: chain time of the last opening."""
+        if self.open_hours.windows and not self.open_hours.contains(now):
+            return False
+        return opened is None or now >= opened + self.open_every
 
 
 @dataclass
@@ -230,7 +240,12 @@ class RoundRunner:
         if late < self.settings.stagger * rank * window:
             return False
         finals = len(view.final_rounds) + 1
-        open_next = self.settings.auto_open and (self.settings.rounds is None or finals < self.settings.rounds)
+        enough = self.settings.rounds is not None and finals >= self.settings.rounds
+        open_next = (
+            self.settings.auto_open
+            and not enough
+            and self.settings.may_open(opened=current.opened.time, now=self.now())
+        )
         intent = intents.conclude(self.study_id, current.number, _packed(items), live.proposal, open_next=open_next)
         sent = self._send(intent)
         if not sent and open_next and intent.key in self._refused:
@@ -251,7 +266,8 @@ class RoundRunner:
     def _open(self, view: StudyView, now: int) -> bool:
         last = view.current
         enough = self.settings.rounds is not None and len(view.final_rounds) >= self.settings.rounds
-        if enough or not self.settings.auto_open:
+        waits = not self.settings.may_open(opened=last.opened.time if last else None, now=self.now())
+        if enough or waits or not self.settings.auto_open:
             return self._settle(last) if last else False
         me = self.chain.signer.address
         order = last.snapshot.aggregators if last else ()

@@ -83,7 +83,14 @@ class Coordinator:
             inbox=self._inbox,
             source=BlobSource(folder, MultiStore([folder, *further]), view.format, settings.threads),
             store=_Both(folder, published) if published is not folder else folder,
-            settings=RunnerSettings(settings.gather, settings.stagger, settings.rounds or None, settings.open_rounds),
+            settings=RunnerSettings(
+                settings.gather,
+                settings.stagger,
+                settings.rounds or None,
+                settings.open_rounds,
+                settings.open_every,
+                settings.schedule,
+            ),
             aggregate=aggregate,
             now=self._time.now,
         )

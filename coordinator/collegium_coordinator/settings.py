@@ -9,6 +9,7 @@ from typing import Any, Self
 from collegium.chain.client import NetworkSettings
 from collegium.config import NETWORK, TLS, Layered
 from collegium.errors import ConfigError, PreconditionError
+from collegium.hours import Hours
 from collegium.transport.proxies import Proxies
 
 __all__ = ["CoordinatorSettings"]
@@ -22,6 +23,8 @@ class CoordinatorSettings:
 
     study: id served. listen: host:port, port 0 takes a free one.
     rounds: final rounds after which none is opened; 0 never stops. open_rounds: whether to open rounds at all.
+    open_every: seconds from one opening to the next at least. open_hours: when rounds may open, such as
+    "Mon-Fri 20:00-06:00" in time_zone; none is always.
     gather, stagger: see `RunnerSettings`. quota_bytes: per hospital, 0 for none.
     read: further stores to fetch blobs from.
     store: where blobs are kept besides the own folder, such as kubo://127.0.0.1:5001.
@@ -34,6 +37,9 @@ class CoordinatorSettings:
     listen: str = "127.0.0.1:0"
     rounds: int = 0
     open_rounds: bool = True
+    open_every: float = 0.0
+    open_hours: tuple[str, ...] = ()
+    time_zone: str = ""
     gather: float = 0.4
     stagger: float = 0.1
     quota_bytes: int = 0
@@ -63,8 +69,13 @@ class CoordinatorSettings:
         own["read"] = own["read"] or tuple(layers.table("stores").get("read", ()))
         node_key = home / Path(layers.get("keys.node")).expanduser()
         settings = cls(home, _network(home, layers.table("network")), node_key, **own)
-        _ = settings.address
+        _ = settings.address, settings.schedule
         return settings
+
+    @property
+    def schedule(self) -> Hours:
+        """When rounds may open. Raises ConfigError."""
+        return Hours.parse(self.open_hours, zone=self.time_zone)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from collegium.chain import Contracts, intents
 from collegium.chain.views import ProposalStatus
 from collegium.errors import ChainUnreachableError
+from collegium.hours import Hours
 from collegium.messages import pack_commits
 from collegium.records import Kind, Phase, Role, bits
 from collegium_coordinator.inbox import Topic
@@ -41,6 +43,23 @@ class TestOpening:
 
     def test_nothing_is_opened_when_told_so(self, desk: Desks) -> None:
         assert not desk(auto_open=False).step()
+
+    def test_rounds_open_in_their_hours_only(self, desk: Desks, federation: Federation) -> None:
+        now = datetime.fromtimestamp(federation.chain.now(), UTC)
+        later, soon = now + timedelta(hours=2), now + timedelta(hours=1)
+        closed = Hours.parse([f"{later:%H:%M}-{later + timedelta(hours=1):%H:%M}"], zone="UTC")
+        assert not desk(open_hours=closed).step()
+        assert desk(open_hours=Hours.parse([f"{now - timedelta(hours=1):%H:%M}-{soon:%H:%M}"], zone="UTC")).step()
+
+    def test_openings_keep_their_distance(self, desk: Desks, federation: Federation) -> None:
+        mine = desk(FIRST, open_every=5 * WINDOW, stagger=0.0)
+        assert mine.step()
+        federation.pass_time(WINDOW)
+        assert mine.view().rounds[-1].phase_at(mine.time.now()) is Phase.ABORTED
+        assert mine.step()  # what time decided is written down
+        assert not mine.step() and len(mine.view().rounds) == 1
+        federation.pass_time(4 * WINDOW)
+        assert mine.step() and len(mine.view().rounds) == 2
 
     def test_aborted_round_is_followed_by_the_next(self, desk: Desks, federation: Federation) -> None:
         mine = desk(FIRST)
