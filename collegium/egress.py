@@ -85,11 +85,12 @@ class EgressLog:
         """Write one line to the disk; only then may the bytes go.
 
         content: what leaves; or its `sha256` (hex) and `size` when it is not at hand as a whole.
-        details: further fields, such as `cid` or `transaction`. Raises DiskError: then nothing must be sent.
+        details: further fields, such as `transaction`, or `cid` which may stand for a hash. Raises DiskError: then
+        nothing must be sent.
         """
         if content is not None:
             sha256, size = hashlib.sha256(content).hexdigest(), len(content)
-        key = (kind, destination, sha256 or "")
+        key = (kind, destination, sha256 or str(details.get("cid", "")))
         with self._lock:
             if key in self._seen:
                 self._seen.move_to_end(key)

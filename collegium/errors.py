@@ -131,6 +131,12 @@ class DiskError(PreconditionError):
     code = "disk"
 
 
+class ExtraMissingError(PreconditionError):
+    """A command needs an extra that is not installed."""
+
+    code = "extra_missing"
+
+
 class ConfirmationRequiredError(PreconditionError):
     code = "confirmation_required"
 
@@ -253,6 +259,12 @@ class WireError(VerificationError):
     """Packed items do not have the length their kind prescribes."""
 
     code = "wire_length"
+
+
+class AbiError(VerificationError):
+    """Bytes of a call, an answer or a log that are not what the ABI says."""
+
+    code = "abi_invalid"
 
 
 class EvidenceError(VerificationError):

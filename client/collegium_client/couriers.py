@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collegium.chain import Intent
+from collegium.egress import EgressLog, about, origin_of
 from collegium.errors import CoordinatorUnreachableError
+from collegium.observability.tracing import span
 
 __all__ = ["Couriers", "Errand"]
 
@@ -43,12 +46,15 @@ class Errand:
 
 
 class Couriers:
-    """The coordinators' intakes by address."""
+    """The coordinators' intakes by address. egress: where a message is noted before it goes."""
 
-    def __init__(self, urls: Sequence[str], *, report: Callable[..., None] | None = None) -> None:
+    def __init__(
+        self, urls: Sequence[str], *, report: Callable[..., None] | None = None, egress: EgressLog | None = None
+    ) -> None:
         import requests
 
         self._urls = tuple(urls)
+        self._egress = egress
         self._session = requests.Session()
         self._session.trust_env = False
         self._report = report or (lambda *_, **__: None)
@@ -79,8 +85,13 @@ class Couriers:
         body: dict[str, Any] = {"study": errand.study_id, "round": errand.round, "item": errand.item.hex()}
         if errand.proposal:
             body["proposal"] = errand.proposal.hex()
+        data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        if self._egress is not None:
+            with about(errand.study_id, errand.round):
+                self._egress.record("message", origin_of(url), data, topic=errand.topic)
         try:
-            answer = self._session.post(f"{url}/v1/{errand.topic}", json=body, timeout=TIMEOUT)
+            with span(f"hand {errand.topic}"):
+                answer = self._session.post(f"{url}/v1/{errand.topic}", data=data, headers=headers, timeout=TIMEOUT)
         except requests.RequestException as error:
             raise CoordinatorUnreachableError(
                 f"The coordinator {url} does not answer ({type(error).__name__}).",
@@ -100,6 +111,8 @@ class Couriers:
 
         found: dict[int, bytes] = {}
         for url in self._urls:
+            if self._egress is not None:
+                self._egress.contact(url)
             try:
                 where = {"study": study_id, "round": round}
                 answer = self._session.get(f"{url}/v1/attestations", params=where, timeout=TIMEOUT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ from collegium.chain import Outbox, RoundView
 from collegium.chain.following import ChainTime
 from collegium.crashpoints import crashpoint, register
 from collegium.errors import CollegiumError
+from collegium.observability.tracing import span
 from collegium.phases import Clock, compute_deadline
 from collegium.storage import BlobFolder, Cid, Store
 
@@ -100,7 +102,8 @@ class Pusher:
         for store, key in zip(self._stores, keys, strict=True):
             known = self._running.get(key)
             if known is None or (known.done() and known.exception() and self._retry[key] < time.monotonic()):
-                self._running[key] = self._pool.submit(self._put, store, cid)
+                # With the context of the caller: the egress log knows the round, the trace its parent.
+                self._running[key] = self._pool.submit(contextvars.copy_context().run, self._put, store, cid)
                 self._retry[key] = time.monotonic() + RETRY_SECONDS
         give_up = time.monotonic() + wait
         while not (done := self._is_somewhere()) and time.monotonic() < give_up:
@@ -111,7 +114,8 @@ class Pusher:
 
     def _put(self, store: Store, cid: Cid) -> None:
         try:
-            store.put(self._folder.path_of(cid))
+            with span("push", cid=cid.text):
+                store.put(self._folder.path_of(cid))
         except CollegiumError as error:
             if store.name not in self._told:
                 self._told.add(store.name)

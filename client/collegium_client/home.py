@@ -9,6 +9,7 @@ import fcntl
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from .task import Approvals
 
 if TYPE_CHECKING:
     from collegium.chain import Chain, Indexer, Journal, Outbox, Signer
+    from collegium.egress import EgressLog
     from collegium.inputs import BlobSource
     from collegium.records import Format
     from collegium.storage import BlobFolder, MultiStore, Store
@@ -117,7 +119,16 @@ class Home:
             retry_for=get("network", "retry_for"),
             proxies=self.settings.proxies,
         )
-        return Chain.connect(settings, self.signer(role) if role else None)
+        # Whoever only reads a chain, an auditor for one, may have no home at all.
+        egress = self.egress if (self.folder / FILE).exists() else None
+        return Chain.connect(settings, self.signer(role) if role else None, egress=egress)
+
+    @cached_property
+    def egress(self) -> EgressLog:
+        """Where everything that leaves this home is written down first."""
+        from collegium import egress
+
+        return egress.EgressLog(self.folder / "state" / egress.FILE)
 
     @property
     def state(self) -> Path:
@@ -160,11 +171,13 @@ class Home:
         return MultiStore([self.store, *(open_store(uri, chain_id=chain_id) for uri in self.settings.read_stores)])
 
     def stores_to_push(self, study_id: int, chain_id: int, signer: Signer) -> list[Store]:
-        """Where a revealed blob goes: own published stores and those of the coordinators."""
+        """Where a revealed blob goes, noted in the egress log: own published stores and those of the coordinators."""
         from collegium.storage import open_store
+        from collegium.storage.recorded import RecordedStore
 
         uris = dict.fromkeys([*self.settings.get("stores", "own"), *self.settings.push_stores])
-        return [open_store(str(uri), signer, study_id, chain_id=chain_id) for uri in uris]
+        opened = (open_store(str(uri), signer, study_id, chain_id=chain_id) for uri in uris)
+        return [RecordedStore(store, self.egress) for store in opened]
 
     def blobs(self, format: Format, chain_id: int = 0) -> BlobSource:
         """Where the blobs of a study come from."""

@@ -17,6 +17,7 @@ from collegium.inputs import BlobSource
 from collegium.records import ZERO_ADDRESS
 from collegium.storage import parse_cid
 
+from . import vitals
 from .couriers import Couriers
 from .delivery import Pusher
 from .errors import TaskInvalid
@@ -37,9 +38,14 @@ class Log:
         self._listen = listen
 
     def __call__(self, event: str, **fields: Any) -> None:
+        vitals.observe(event, fields)
         entry = {"time": round(time.time(), 3), "event": event, **to_jsonable(fields)}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, separators=(",", ":"), default=str) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, separators=(",", ":"), default=str) + "\n")
+        except OSError:
+            # Nobody's round depends on this file; whoever listens is still told, also that the disk is full.
+            entry["unlogged"] = True
         if self._listen is not None:
             self._listen(entry)
 
@@ -118,7 +124,7 @@ def open_node(
             folder=folder,
             source=source,
             pusher=Pusher(home.stores_to_push(study_id, chain.chain_id, chain.signer), folder, log),
-            couriers=Couriers(home.settings.coordinators, report=log),
+            couriers=Couriers(home.settings.coordinators, report=log, egress=home.egress),
             sandbox=sandbox,
             state=home.state,
             models=home.folder / "models",

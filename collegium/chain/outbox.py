@@ -25,6 +25,7 @@ from collegium.errors import (
     TimedOutError,
 )
 from collegium.observability import metrics
+from collegium.observability.tracing import span
 
 from .abi import interface
 from .client import Chain
@@ -114,8 +115,10 @@ class Outbox:
         A key that succeeded before returns its receipt; one that failed is tried anew.
         Raises RevertedError, InsufficientGasError, IntentConflictError, ChainUnreachableError, TimedOutError.
         """
-        self.send(intent)
-        return self.wait(intent.key, timeout=timeout)
+        with span("tx.submit", act=intent.function):
+            self.send(intent)
+        with span("tx.wait", act=intent.function):
+            return self.wait(intent.key, timeout=timeout)
 
     def send(self, intent: Intent) -> None:
         """Write down, simulate, sign and send, without waiting. Raises as `submit` does."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from collegium.egress import EgressLog
 from collegium.errors import (
     BlobNotFoundError,
     BlobOversizedError,
@@ -26,6 +27,7 @@ from collegium.errors import (
     QuotaExceededError,
     UnauthorizedError,
 )
+from collegium.observability import metrics
 from collegium.storage import request
 from collegium.storage.cid import Cid, parse_cid
 from collegium.storage.errors import StoreRequestError
@@ -76,7 +78,8 @@ class StoreRoutes:
     """GET, HEAD and PUT of `/v1/blobs/{cid}`, without sockets: any HTTP server can call `handle`.
 
     authorize: decides who may write. chain_id: part of what writers sign. max_blob_bytes: limit of one
-    blob. quota_bytes: limit of one node key, None for no limit. clock: unix seconds.
+    blob. quota_bytes: limit of one node key, None for no limit. clock: unix seconds. egress: where a blob is noted
+    before it is served for the first time.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class StoreRoutes:
         max_blob_bytes: int = MAX_BLOB_BYTES,
         quota_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
+        egress: EgressLog | None = None,
     ) -> None:
         self.folder = folder
+        self._egress = egress
         self.ledger = WriterLedger(folder, quota_bytes=quota_bytes)
         self._authorize = authorize
         self._chain_id = chain_id
@@ -137,6 +142,13 @@ class StoreRoutes:
     def _get(self, cid: Cid) -> Response:
         file = self.folder.open(cid)
         size = self.folder.size_of(cid)
+        if self._egress is not None:
+            try:
+                self._egress.record("served", "anybody", cid=cid.text, size=size)
+            except CollegiumError:
+                file.close()
+                raise
+        metrics.count("ipfs_bytes_total", size, dir="out")
         return Response(HTTPStatus.OK, _blob_headers(cid, size), file)
 
     def _head(self, cid: Cid, headers: Mapping[str, str]) -> Response:

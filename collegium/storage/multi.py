@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from collegium.errors import BlobOversizedError, CidMismatchError, CollegiumError, ConfigError, StoreUnreachableError
+from collegium.observability import metrics
 from collegium.storage.cid import Cid, Content
 from collegium.storage.errors import BlobUnavailableError
 from collegium.storage.folder import BlobFolder
+from collegium.storage.recorded import backend_of
 from collegium.storage.store import Store
 
 __all__ = ["MultiStore", "PushReport"]
@@ -135,8 +137,11 @@ class MultiStore:
         answers: dict[str, CollegiumError] = {}
         for store in self._order():
             try:
-                return read(store)
+                found = read(store)
+                _count(store, "ok")
+                return found
             except CollegiumError as error:
+                _count(store, error.code)
                 answers[store.name] = error
                 if isinstance(error, CidMismatchError):
                     self._blame(store, error)
@@ -148,7 +153,12 @@ class MultiStore:
     def _blame(self, store: Store, error: CollegiumError) -> None:
         with self._lock:
             self._liars.setdefault(store.name, error.message)
+        metrics.count("ipfs_verify_failures_total")
         logger.warning("%s served wrong bytes: %s", store.name, error.message)
+
+
+def _count(store: Store, result: str) -> None:
+    metrics.count("ipfs_requests_total", op="get", backend=backend_of(store), result=result)
 
 
 def _unavailable(

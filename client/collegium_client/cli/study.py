@@ -200,9 +200,10 @@ def study_create(app: App, plan: Path | None, plan_option: Path | None, role: st
         home.store.put(blob)
     for uri in home.settings.get("stores", "own"):
         from collegium.storage import open_store
+        from collegium.storage.recorded import RecordedStore
 
         for blob in draft.blobs():
-            open_store(str(uri)).put(blob)
+            RecordedStore(open_store(str(uri)), home.egress).put(blob)
     with home.outbox(chain) as outbox:
         intent = intents.create_study(draft.plan, draft.format)
         sent = send(app, chain, outbox, [intent], question="Create this study?")
