@@ -8,9 +8,12 @@ import secrets
 import sqlite3
 from pathlib import Path
 
+from collegium.crashpoints import crashpoint, register
 from collegium.errors import DiskError
 
 __all__ = ["explain_disk", "sync_folder", "write_atomically"]
+
+register("files.written", "files.replaced")
 
 _HINTS = {
     errno.ENOSPC: "Free some space, then go on; nothing that was promised is lost.",
@@ -57,10 +60,12 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, exclusive
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        crashpoint("files.written")
         if exclusive:
             os.link(temporary, path)
         else:
             temporary.replace(path)
+            crashpoint("files.replaced")
             sync_folder(path.parent)
             return
     except BaseException:

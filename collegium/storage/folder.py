@@ -18,6 +18,7 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import BinaryIO
 
+from collegium.crashpoints import crashpoint, register
 from collegium.errors import (
     BlobNotFoundError,
     BlobOversizedError,
@@ -33,6 +34,8 @@ from collegium.storage.unixfs import Importer
 __all__ = ["BlobFolder"]
 
 logger = logging.getLogger(__name__)
+
+register("folder.blob_written", "folder.blob_renamed", "folder.blob_removed")
 
 _Fingerprint = tuple[int, int, int]
 """inode, size, modification time: what a verified file must still have to stay so."""
@@ -173,8 +176,8 @@ class BlobFolder:
         """
         return self._write(pieces, expected, max_bytes, trusted=False)
 
-    def delete(self, cid: Cid) -> bool:
-        """Remove a blob; whether it was there."""
+    def remove(self, cid: Cid) -> bool:
+        """Delete a blob; whether it was there. Whoever has it open reads on to its end."""
         file = self._file(cid)
         with self._lock:
             try:
@@ -182,8 +185,11 @@ class BlobFolder:
                 file.unlink()
             except FileNotFoundError:
                 return False
+            crashpoint("folder.blob_removed")
             self._used -= size
             self._verified.pop(cid, None)
+        # Durable: what had to be forgotten must not come back with the power.
+        _sync_folder(file.parent)
         return True
 
     # parts
@@ -220,6 +226,7 @@ class BlobFolder:
                     )  # fmt: skip
                 file.flush()
                 os.fsync(file.fileno())
+                crashpoint("folder.blob_written")
                 self._publish(cid, temporary, count)
             except OSError as error:
                 if error.errno in (ENOSPC, EDQUOT):
@@ -322,6 +329,7 @@ class BlobFolder:
         with self._lock:
             is_new = not target.exists()
             temporary.rename(target)
+            crashpoint("folder.blob_renamed")
             self._used += size if is_new else 0
             with target.open("rb") as file:
                 self._verified[cid] = _fingerprint(file)

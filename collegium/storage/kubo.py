@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from collegium.errors import (
     BlobNotFoundError,
     BlobOversizedError,
+    CidError,
     CidMismatchError,
     CollegiumError,
     StoreUnreachableError,
@@ -105,7 +106,7 @@ class KuboStore:
             raise StoreAnswerError(f"{self.name} answered no CID to `add`.", store=self.name) from error
         if found != cid:
             with contextlib.suppress(CollegiumError):
-                self.unpin(found)
+                self.remove(found)
             raise CidMismatchError(
                 f"{self.name} stored the blob as {found} instead of {cid}.",
                 hint="The daemon ignores the parameters of profile unixfs-v1-2025; use Kubo 0.40 or newer.",
@@ -177,7 +178,15 @@ class KuboStore:
         with self._calling("pinning a blob", cid):
             self._client.pin.add(cid.text, **self._patience())
 
-    def unpin(self, cid: Cid) -> bool:
+    def list(self) -> Iterator[Cid]:
+        """Every blob pinned here; pins of another kind (directories, CIDv0) are none of ours and left out."""
+        with self._calling("listing its pins"):
+            found = self._client.pin.ls(type="recursive", timeout=self._timeout)["Keys"]
+        for text in found:
+            with contextlib.suppress(CidError):
+                yield parse_cid(text)
+
+    def remove(self, cid: Cid) -> bool:
         """Let the daemon forget a blob at its next garbage collection; whether it was pinned."""
         try:
             with self._calling("unpinning a blob", cid):

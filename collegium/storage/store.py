@@ -10,7 +10,7 @@ from collegium.errors import BlobOversizedError, CidMismatchError
 from collegium.storage.cid import Cid, Content
 from collegium.storage.unixfs import Importer
 
-__all__ = ["PIECE_BYTES", "DigestSigner", "Store", "pieces_of", "verified"]
+__all__ = ["PIECE_BYTES", "DigestSigner", "OwnStore", "Store", "pieces_of", "verified"]
 
 PIECE_BYTES = 1 << 20
 """Bytes handed on at a time when a blob is streamed."""
@@ -59,6 +59,22 @@ class Store(Protocol):
 
     def has(self, cid: Cid) -> bool:
         """Whether the whole blob is there now, without asking further away."""
+        ...
+
+
+@runtime_checkable
+class OwnStore(Store, Protocol):
+    """A store whose owner is asking: it can say what it keeps, and let go of it."""
+
+    def list(self) -> Iterator[Cid]:
+        """Every blob kept here, in no order."""
+        ...
+
+    def remove(self, cid: Cid) -> bool:
+        """Let go of a blob; whether it was kept. Doing it twice is harmless, and other blobs stay whole.
+
+        A folder deletes it at once; a Kubo daemon unpins it and frees the space at its next collection.
+        """
         ...
 
 

@@ -23,6 +23,10 @@ COVERED_ELSEWHERE = {
     "outbox.mined_written": "tests/chain/test_crashes.py: only a network with confirmations gets there",
     "keystore.encrypted": "tests/chain/test_crashes.py",
     "keystore.written": "tests/chain/test_crashes.py",
+    **dict.fromkeys(
+        ("files.written", "files.replaced", "folder.blob_written", "folder.blob_renamed", "folder.blob_removed"),
+        "tests/storage/test_crashes.py",
+    ),
 }
 """Points that a round on a devnet never reaches."""
 

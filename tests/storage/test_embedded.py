@@ -171,7 +171,7 @@ class TestWriting:
         assert put(server, sign(ALICE, cid_of(first)), first, cid_of(first))[0] == 201
         assert put(server, sign(ALICE, cid_of(second)), second, cid_of(second)) == (507, "quota_exceeded")
         assert put(server, sign(BOB, cid_of(second)), second, cid_of(second))[0] == 201
-        server.folder.delete(cid_of(first))
+        server.folder.remove(cid_of(first))
         third = b"\x02" * (3 * MIB)
         assert put(server, sign(ALICE, cid_of(third)), third, cid_of(third))[0] == 201
 

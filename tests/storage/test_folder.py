@@ -23,6 +23,7 @@ from collegium.errors import (
 from collegium.storage.cid import cid_of
 from collegium.storage.errors import BlobCorruptError, StoreFolderError
 from collegium.storage.folder import BlobFolder
+from collegium.storage.store import OwnStore
 
 from .actors import MIB, keystream
 
@@ -67,7 +68,7 @@ class TestKeeping:
             folder.get(cid, max_bytes=10)
         with pytest.raises(BlobNotFoundError):
             folder.size_of(cid)
-        assert not folder.delete(cid)
+        assert not folder.remove(cid)
 
     def test_too_long_a_blob_is_not_read(self, folder: BlobFolder) -> None:
         cid = folder.put(b"12345")
@@ -78,9 +79,17 @@ class TestKeeping:
 
     def test_deleted_blob_frees_its_bytes(self, folder: BlobFolder) -> None:
         cid = folder.put(b"data")
-        assert folder.delete(cid)
+        assert folder.remove(cid)
         assert not folder.has(cid)
         assert folder.used_bytes == 0
+
+    def test_removed_blob_is_read_on_by_who_has_it_open(self, folder: BlobFolder) -> None:
+        cid, other = folder.put(b"data"), folder.put(b"other")
+        with folder.open(cid) as file:
+            assert folder.remove(cid)
+            assert file.read() == b"data"
+        assert list(folder.list()) == [other]
+        assert isinstance(folder, OwnStore)
 
     def test_reopened_folder_knows_its_blobs(self, folder: BlobFolder) -> None:
         cid = folder.put(b"data")
@@ -178,13 +187,13 @@ class TestQuota:
         with pytest.raises(QuotaExceededError, match="does not fit"):
             folder.put(b"12345")
         assert list(folder.list()) == [first]
-        folder.delete(first)
+        folder.remove(first)
         folder.put(b"1234567890")
 
     def test_what_another_process_deleted_is_noticed(self, tmp_path: Path) -> None:
         folder = BlobFolder(tmp_path, quota_bytes=10)
         cid = folder.put(b"123456")
-        BlobFolder(tmp_path).delete(cid)
+        BlobFolder(tmp_path).remove(cid)
         folder.put(b"1234567")
 
     def test_refused_blobs_do_not_use_up_the_quota(self, tmp_path: Path) -> None:

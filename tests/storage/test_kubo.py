@@ -37,6 +37,7 @@ from collegium.storage.errors import (
 from collegium.storage.http_server import Body, HttpServer, Response
 from collegium.storage.kubo import KuboStore
 from collegium.storage.kubo_daemon import KuboDaemon, create_swarm_key, find_kubo
+from collegium.storage.store import OwnStore
 from collegium.storage.unixfs import read_blob
 
 from .actors import MIB, Blocks, keystream
@@ -126,8 +127,20 @@ class TestTwoNodes:
     def test_blob_can_be_unpinned_once(self, swarm: Swarm) -> None:
         near = store_of(swarm.near)
         cid = near.put(b"for a while")
-        assert near.unpin(cid)
-        assert not near.unpin(cid)
+        assert near.remove(cid)
+        assert not near.remove(cid)
+
+    def test_removed_blob_is_gone_after_collection_and_leaves_shared_blocks(self, swarm: Swarm) -> None:
+        near = store_of(swarm.near)
+        assert isinstance(near, OwnStore)
+        first = b"".join(keystream("shared", MIB))
+        one, other = near.put(first + b"one"), near.put(first + b"other")
+        assert {one, other} <= set(near.list())
+        assert near.remove(one)
+        near._client.repo.gc(quiet=True)
+        assert one not in set(near.list())
+        assert not near.has(one)
+        assert near.get(other, max_bytes=MIB + 5) == first + b"other"
 
     def test_password_is_needed_and_not_shown(self, swarm: Swarm) -> None:
         port = int(swarm.far.uri.rsplit(":", 1)[1])
