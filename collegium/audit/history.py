@@ -15,7 +15,7 @@ from collegium.chain.events import ChainEvent, decode_log
 from collegium.chain.receipts import compute_block_hash, compute_receipts_root
 from collegium.chain.rpc import Rpc, RpcError, to_int
 from collegium.chain.trie import compute_ordered_root
-from collegium.errors import ChainUnreachableError
+from collegium.errors import AbiError, ChainUnreachableError
 
 from .report import Tally
 from .transactions import Call, Transaction, encode_transaction, read_transaction
@@ -75,7 +75,7 @@ def read_history(
         raise ChainUnreachableError(
             "The node has no block yet that may be audited.", hint="Wait until it has synchronized, then audit again."
         )
-    addresses = list(chain.deployment.addresses.values())
+    addresses = sorted(chain.deployment.addresses.values())
     claimed = _claimed_logs(chain.rpc, addresses, start, head.number, tally)
     created = {each.block for each in chain.deployment.contracts.values() if each.transaction}
     recorder = _Recorder(chain.rpc, created, {to_int(log["blockNumber"]) for log in claimed})
@@ -181,7 +181,7 @@ def _prove(chain: Chain, recorder: _Recorder, head: int, head_hash: str, tally: 
             listed = _prove_block(chain.rpc, number, header, body, tally)
             transactions |= {each.hash: each for each in listed}
             events += _events_of(chain, number, header, listed, recorder.receipts.get(number, ()))
-        except _Unproven as error:
+        except (_Unproven, AbiError) as error:
             tally.fail(f"block {number}: {error}")
         except _MALFORMED as error:
             tally.fail(f"block {number}: the node's answer is malformed: {error!r}")

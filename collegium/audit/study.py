@@ -29,7 +29,7 @@ from .signatures import Signatures
 from .standing import check_model, check_money, check_records
 from .world import Ledger, World
 
-__all__ = ["Progress", "audit_study", "replay"]
+__all__ = ["Progress", "audit_study", "replay", "run_audit"]
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage (`logs`, `events`, `rounds`), how many of it are done, and how many there are."""
@@ -56,6 +56,28 @@ def audit_study(
     Raises:
         ChainUnreachableError: the node does not answer. StudyUnknownError: a proven history has no such study.
     """
+    return run_audit(
+        chain,
+        stores,
+        study_id,
+        folder=folder,
+        progress=progress,
+        trusted_head=trusted_head,
+        threads=threads,
+    )[0]
+
+
+def run_audit(
+    chain: Chain,
+    stores: MultiStore,
+    study_id: int,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    trusted_head: str | None = None,
+    threads: int = 1,
+) -> tuple[Report, World]:
+    """As `audit_study`, with what the replay left: the study as it stands and everybody's money."""
     findings = Findings()
     logs = findings.of("logs")
     history = read_history(chain, logs, trusted_head=trusted_head, progress=progress)
@@ -70,7 +92,7 @@ def audit_study(
                 f"There is no study {study_id}.", hint="`collegium study list` shows those that exist.", study=study_id
             )
         findings.of("plan").fail(f"no proven event creates study {study_id}")
-        return _report(history, world, findings)
+        return _report(history, world, findings), world
     for name in _STUDY_CHECKS:
         findings.of(name)
     with _guarded(findings.of("events"), "records: "):
@@ -81,7 +103,7 @@ def audit_study(
         check_model(history, world.study, findings)
     with _guarded(findings.of("events"), "blobs: "), _kept(folder) as kept:
         Blobs(stores, kept, world.study, findings, threads).check(world, progress)
-    return _report(history, world, findings)
+    return _report(history, world, findings), world
 
 
 def replay(

@@ -15,7 +15,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-from collegium.errors import ConfigError
+from collegium.errors import AbiError, ConfigError
 from collegium.records import checksum_address
 
 __all__ = ["Event", "Function", "Interface", "RevertReason", "decode_revert", "interface", "to_jsonable"]
@@ -62,7 +62,7 @@ class Function:
         return self.selector + _encode(self.inputs, arguments)
 
     def decode_input(self, calldata: bytes) -> dict[str, Any]:
-        """Arguments by name."""
+        """Arguments by name. Raises AbiError."""
         return _decode(self.inputs, calldata[4:])
 
     def decode_output(self, data: bytes) -> Any:
@@ -79,10 +79,10 @@ class Event:
     topic: bytes
 
     def decode(self, topics: Sequence[bytes], data: bytes) -> dict[str, Any]:
-        """Arguments by name; an indexed dynamic one as its 32-byte hash."""
-        from eth_abi.abi import decode
-
+        """Arguments by name; an indexed dynamic one as its 32-byte hash. Raises AbiError."""
         plain = _decode(tuple(each for each in self.inputs if not each.indexed), data)
+        if len(topics) - 1 != sum(each.indexed for each in self.inputs):
+            raise AbiError(f"A log of {self.name} has {len(topics)} topics.", hint="It is no log of this contract.")
         indexed = iter(topics[1:])
         values: dict[str, Any] = {}
         for each in self.inputs:
@@ -91,7 +91,7 @@ class Event:
             elif each.is_dynamic:
                 values[each.name] = next(indexed)
             else:
-                values[each.name] = _shape(each, decode([each.type], next(indexed))[0])
+                values[each.name] = _shape(each, _decode_values([each.type], next(indexed))[0])
         return values
 
 
@@ -217,10 +217,22 @@ def _plain(value: Any) -> Any:
 
 
 def _decode(parameters: tuple[Parameter, ...], data: bytes) -> dict[str, Any]:
-    from eth_abi.abi import decode
-
-    values = decode([each.type for each in parameters], data)
+    values = _decode_values([each.type for each in parameters], data)
     return {each.name: _shape(each, value) for each, value in zip(parameters, values, strict=True)}
+
+
+def _decode_values(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
+    """Raises AbiError: nodes and callers send what they like."""
+    from eth_abi.abi import decode
+    from eth_abi.exceptions import DecodingError
+
+    try:
+        return decode(types, data)
+    except (DecodingError, ValueError, OverflowError, MemoryError) as error:
+        raise AbiError(
+            f"{len(data)} bytes are no ABI encoding of ({','.join(types)}): {error}.",
+            hint="Whoever sent them speaks another version of the contracts, or lies.",
+        ) from error
 
 
 def _shape(parameter: Parameter, value: Any) -> Any:
