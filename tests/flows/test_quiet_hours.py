@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import replace
 
 import pytest
 
+from collegium.hours import Hours
 from collegium.records import bits
+from collegium_client.node import Node, NodeParts
 
 from .arena import Arena
 
@@ -27,17 +30,26 @@ def test_no_training_in_quiet_hours(arena: Callable[..., Arena]) -> None:
     world.assert_sound()
 
 
+class _Soon(Hours):
+    """Quiet hours that end a few seconds from now; those of the settings know minutes."""
+
+    until = time.time()
+
+    def end(self, at: float) -> float:
+        return max(at, self.until)
+
+
 def test_training_begins_when_they_end(arena: Callable[..., Arena]) -> None:
-    # Minutes are the smallest unit: hours that end with the next one.
-    now = datetime.now()
-    end = (now + timedelta(minutes=1)).replace(second=0)
-    wait = (end - now).total_seconds()
-    world = arena(rounds=1, plan={"commit_window": int(wait) + 20})
-    begin = now - timedelta(hours=1)
-    world.edit(world.hospitals[1], "node", quiet_hours=[f"{begin:%H:%M}-{end:%H:%M}"])
+    def make(parts: NodeParts, study: int) -> Node:
+        quiet = _Soon()
+        type(quiet).until = time.time() + 4
+        return Node(replace(parts, settings=replace(parts.settings, quiet=quiet)), study)
+
+    world = arena(rounds=1, plan={"commit_window": 20})
     world.start_coordinator(0)
-    world.start_hospitals()
-    first = world.wait_final(1, seconds=wait + 60)
+    world.start_hospitals(1)
+    world.start_hospital(1, make=make)
+    first = world.wait_final(1)
     assert bits(first.committed) == [0, 1, 2]
-    assert len(world.told(1, "quiet")) == 1
+    assert len(world.told(1, "quiet")) == 1 and world.told(1, "trained")
     world.assert_sound()
