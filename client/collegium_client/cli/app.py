@@ -66,6 +66,16 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "pull": ("model", "Fetch a finalized model, verify it, write safetensors."),
         "verify": ("model", "Check a model file or blob against the chain; exit 4 on mismatch."),
     },
+    "store": {
+        "put": ("store", "Keep files as blobs."),
+        "get": ("store", "Fetch a blob from any store, verify it, write it to a file."),
+        "cid": ("store", "Compute CIDs of files, without any store."),
+        "list": ("store", "List what a folder or a Kubo daemon keeps."),
+        "verify": ("store", "Hash what a store keeps; exit 4 when something is damaged."),
+        "remove": ("store", "Let go of blobs."),
+        "export": ("store", "Write blobs to a CAR archive."),
+        "import": ("store", "Check a CAR archive and keep its blobs."),
+    },
     "config": {"show": ("setup", "Show the settings and where each comes from.")},
     "devnet": {
         "up": ("devnet", "Start a local chain in the background."),
@@ -82,6 +92,7 @@ _GROUPS = {
     "train": "Local training and rounds.",
     "round": "Where a study stands.",
     "model": "Finalized models.",
+    "store": "Blobs by hand, and archives of them.",
     "config": "Settings.",
     "devnet": "A chain on this machine.",
 }
