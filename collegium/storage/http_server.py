@@ -1,7 +1,7 @@
 """A small HTTP server for one application function, made for clients that are slow, broken or rude.
 
 Every read has a deadline as a whole, connections are counted, errors are JSON, and closing lets the
-requests in progress end first.
+requests in progress end first. With a gate it speaks TLS and asks the gate who may ask what.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -19,12 +20,17 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO, Protocol
 
-__all__ = ["Application", "Body", "HttpServer", "Response"]
+from collegium.errors import CollegiumError
+
+__all__ = ["Application", "Body", "Gate", "HttpServer", "Response"]
 
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 30.0
 """How long a connection may stay silent, between requests or inside one."""
+
+HANDSHAKE_SECONDS = 10.0
+"""How long a TLS handshake may take, as a whole; it runs in the connection's own thread."""
 
 HEAD_SECONDS = 30.0
 """How long the head of a request may take from its first byte."""
@@ -103,10 +109,25 @@ class Application(Protocol):
     def __call__(self, method: str, path: str, headers: Mapping[str, str], body: Body, /) -> Response: ...
 
 
+class Gate(Protocol):
+    """Whom a server that speaks TLS talks to."""
+
+    @property
+    def context(self) -> ssl.SSLContext: ...
+
+    def identify(self, certificate: bytes | None, /) -> Any:
+        """Who the client is, by its certificate (DER). Raises CollegiumError: it proves nothing."""
+        ...
+
+    def admit(self, peer: Any, method: str, path: str, /) -> None:
+        """Raises CollegiumError: that client may not ask that. Called for each request."""
+        ...
+
+
 class HttpServer:
     """Serves an application until `close`, each connection in a thread.
 
-    host: loopback unless told otherwise. port: 0 takes a free one.
+    host: loopback unless told otherwise. port: 0 takes a free one. gate: for TLS; None speaks plain HTTP.
     """
 
     def __init__(
@@ -116,8 +137,9 @@ class HttpServer:
         host: str = "127.0.0.1",
         port: int = 0,
         max_connections: int = MAX_CONNECTIONS,
+        gate: Gate | None = None,
     ) -> None:
-        self._server = _Server((host, port), application, max_connections)
+        self._server = _Server((host, port), application, max_connections, gate)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.1},
@@ -133,7 +155,8 @@ class HttpServer:
     @property
     def url(self) -> str:
         host = str(self._server.server_address[0])
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self._server.gate is None else "https"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     def start(self) -> None:
         self._is_started = True
@@ -153,8 +176,11 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], application: Application, max_connections: int) -> None:
+    def __init__(
+        self, address: tuple[str, int], application: Application, max_connections: int, gate: Gate | None
+    ) -> None:
         self.application = application
+        self.gate = gate
         self.is_closing = False
         self._max = max_connections
         self._changed = threading.Condition()
@@ -171,6 +197,13 @@ class _Server(ThreadingHTTPServer):
         self.server_name = str(self.server_address[0])
         self.server_port = int(self.server_address[1])
 
+    def get_request(self) -> tuple[Any, Any]:
+        request, address = super().get_request()
+        if self.gate is not None:
+            # Wrapped here, so that one object is counted and closed; the handshake itself waits for its thread.
+            request = self.gate.context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        return request, address
+
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
             is_full = len(self._open) >= self._max
@@ -179,7 +212,9 @@ class _Server(ThreadingHTTPServer):
         if is_full:
             with suppress(OSError):
                 request.settimeout(1.0)
-                request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                # Over TLS that would need a handshake, which is work for nobody's thread.
+                if self.gate is None:
+                    request.sendall(_FULL)
             super().shutdown_request(request)
             return
         super().process_request(request, client_address)
@@ -207,6 +242,9 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         logger.debug("connection of %s ended by an error", client_address, exc_info=True)
+
+
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class _Deadline(io.RawIOBase):
@@ -241,10 +279,38 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def setup(self) -> None:
+        self._peer: Any = None
+        self._stranger: CollegiumError | None = None
+        if self.server.gate is not None:
+            self._greet(self.server.gate)
         super().setup()
         self.rfile.close()
         self._input = _Deadline(self.connection)
         self.rfile = io.BufferedReader(self._input, 1 << 16)
+
+    def _greet(self, gate: Gate) -> None:
+        """Shake hands. Who is not to be let in learns why by HTTP, which says more than a TLS alert."""
+        connection: ssl.SSLSocket = self.request
+        connection.settimeout(HANDSHAKE_SECONDS)
+        first = socket.socket.recv(connection, 1, socket.MSG_PEEK)
+        if first != b"\x16":
+            if first:
+                socket.socket.sendall(connection, _SPEAKS_TLS)
+            raise ConnectionAbortedError("the client does not speak TLS")
+        connection.do_handshake()
+        try:
+            self._peer = gate.identify(connection.getpeercert(True))
+        except CollegiumError as error:
+            self._stranger = error
+
+    def _refusal(self) -> CollegiumError | None:
+        if self.server.gate is None or self._stranger is not None:
+            return self._stranger
+        try:
+            self.server.gate.admit(self._peer, self.command, self.path)
+        except CollegiumError as error:
+            return error
+        return None
 
     def handle_one_request(self) -> None:
         if self.server.is_closing:
@@ -257,7 +323,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.set_busy(self.connection, True)
         try:
             self._answer()
-        except (ConnectionError, TimeoutError):
+        except (ConnectionError, TimeoutError, ssl.SSLError):
             self.close_connection = True
         finally:
             self.server.set_busy(self.connection, False)
@@ -271,8 +337,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._input.deadline = time.monotonic() + BODY_SECONDS + length / BODY_BYTES_PER_SECOND
         body = Body(self.rfile, length)  # type: ignore[arg-type]
         try:
-            response = self.server.application(self.command, self.path, dict(self.headers.items()), body)
-        except (ConnectionError, TimeoutError):
+            if (refusal := self._refusal()) is not None:
+                response = _forbidden(refusal, body)
+            else:
+                response = self.server.application(self.command, self.path, dict(self.headers.items()), body)
+        except (ConnectionError, TimeoutError, ssl.SSLError):
             raise
         except Exception:
             logger.exception("%s %s failed", self.command, self.path)
@@ -298,7 +367,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with suppress(ValueError):
             message = message or HTTPStatus(code).phrase
-        data = json.dumps({"error": "http", "code": "http", "message": message or str(code), "hint": ""}).encode()
+        data = _error_body("http", message or str(code), "")
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -310,3 +379,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         logger.debug("%s %s", self.address_string(), format % args)
+
+
+def _error_body(code: str, message: str, hint: str) -> bytes:
+    return json.dumps({"error": code, "code": code, "message": message, "hint": hint}).encode()
+
+
+def _forbidden(error: CollegiumError, body: Body) -> Response:
+    """A refusal of the gate, in the body and, for answers without one, in headers."""
+    # A client that is still sending would miss the answer if the connection just broke.
+    body.read(1 << 16)
+    data = _error_body(error.code, error.message, error.hint)
+    said = {"Error": error.code, "Message": error.message, "Hint": error.hint}
+    lines = {name: " ".join(text.split()).encode("ascii", "replace").decode()[:500] for name, text in said.items()}
+    headers = {f"X-Collegium-{name}": text for name, text in lines.items()}
+    headers |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
+    return Response(HTTPStatus.FORBIDDEN, headers, data, close=True)
+
+
+def _make_plain_answer() -> bytes:
+    body = _error_body("plain_http", "This port speaks TLS.", "Write the address with https://.")
+    head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    said = "X-Collegium-Error: plain_http\r\nX-Collegium-Message: This port speaks TLS; write https://.\r\n"
+    return f"{head}{said}Connection: close\r\n\r\n".encode() + body
+
+
+_SPEAKS_TLS = _make_plain_answer()

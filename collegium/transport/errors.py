@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collegium.errors import CollegiumError, KeystoreError, PreconditionError, UnauthorizedError, UnreachableError
 
-
 __all__ = [
     "CertificateError",
     "CertificateExpiredError",

@@ -82,7 +82,7 @@ class Proxies:
         why = "it answers 407, a user and password are needed" if refused else reason_of(error)
         hint = "Check [network] proxy (or HTTPS_PROXY), and [network] no_proxy for hosts to reach directly."
         if refused or "407" in why:
-            hint = "The proxy wants a user and a password: [network] proxy = \"http://user:password@host:port\"."
+            hint = 'The proxy wants a user and a password: [network] proxy = "http://user:password@host:port".'
         elif "403" in why:
             hint = f"The proxy forbids it: ask its operator to allow {host} (`collegium doctor --egress` lists all)."
         return ProxyFailedError(f"The proxy {proxy} does not connect to {host} ({why}).", hint=hint, proxy=proxy)
