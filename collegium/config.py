@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from collegium.errors import ConfigError
 
-__all__ = ["NETWORK", "TLS", "Layered", "Schema"]
+__all__ = ["NETWORK", "OBSERVABILITY", "TLS", "Layered", "Schema"]
 
 Schema = Mapping[str, Mapping[str, Any]]
 
@@ -47,6 +47,9 @@ TLS: Mapping[str, Any] = {
     "renew_days": 30,
 }
 """The `[tls]` table that every role has; see docs/network.md."""
+
+OBSERVABILITY: Mapping[str, Any] = {"metrics": "", "otlp_endpoint": "", "max_head_age": 600.0}
+"""The `[observability]` table that every role has: `collegium.observability.serving.ObservabilitySettings`."""
 
 
 @dataclass(frozen=True)

@@ -297,6 +297,12 @@ class LogMismatchError(VerificationError):
     code = "log_mismatch"
 
 
+class EgressLogError(VerificationError):
+    """The egress log was changed after it was written."""
+
+    code = "egress_log_broken"
+
+
 class AuditFailedError(VerificationError):
     code = "audit_failed"
 

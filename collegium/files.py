@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import sqlite3
+import sys
 from pathlib import Path
 
 from collegium.crashpoints import crashpoint, register
@@ -31,7 +31,8 @@ def explain_disk(error: BaseException | None, path: Path | None = None) -> DiskE
     """
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
-        if isinstance(error, sqlite3.OperationalError):
+        # Not imported for its own sake: no command should pay for a database it does not open.
+        if "sqlite3" in sys.modules and isinstance(error, sys.modules["sqlite3"].OperationalError):
             said = str(error)
             number = next((code for words, code in _SQLITE.items() if words in said), None)
         if number in _HINTS:

@@ -3,7 +3,8 @@
 A task file needs one name from here: `from collegium_client import Task`. Nothing heavy is imported until it is used.
 """
 
+from collegium import __version__
+
 from .task import Task
 
-__all__ = ["Task"]
-__version__ = "0.1.0"
+__all__ = ["Task", "__version__"]

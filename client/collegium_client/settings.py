@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collegium.config import NETWORK, TLS, Layered
+from collegium.config import NETWORK, OBSERVABILITY, TLS, Layered
 from collegium.hours import Hours
 from collegium.transport.proxies import Proxies
 
@@ -45,6 +45,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "time_zone": "",
     },
     "watcher": {"announce": True},
+    "observability": dict(OBSERVABILITY),
 }
 """Every known setting. `[data]` is handed to the task, `[coordinator]` belongs to `collegium-coordinator`."""
 

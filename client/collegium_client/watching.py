@@ -75,6 +75,11 @@ class Watcher:
         self._seen: dict[int, _Seen] = {}
         self._calldata = Calldata(parts.chain)
 
+    @property
+    def follower(self) -> StudyFollower:
+        """What is known of the chain, and since when."""
+        return self._follower
+
     def run(self, *, until: int | None = None, stop: threading.Event | None = None) -> list[Case]:
         """Watch until the study has `until` final rounds and all were checked (None: for ever), or `stop` is set."""
         stop = stop or threading.Event()

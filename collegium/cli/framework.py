@@ -21,6 +21,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from collegium.errors import CollegiumError, ConfirmationRequiredError, InterruptedByUserError
+from collegium.files import explain_disk
 
 __all__ = ["SCHEMA", "App", "Shown", "command", "name_of", "neutralize", "run_command", "to_jsonable"]
 
@@ -253,7 +254,7 @@ def run_command(app: App, work: Callable[[], Shown]) -> int:
         raise
     except Exception as error:
         caught = error
-        found = CollegiumError(
+        found = explain_disk(error) or CollegiumError(
             f"Unexpected {type(error).__name__}: {error}",
             hint="Repeat with --debug and report the traceback.",
         )

@@ -25,6 +25,7 @@ _STUDY = click.option("--study", type=int, help="Study to serve; default: coordi
 @click.option("--every", "open_every", type=float, help="Seconds from one opening to the next at least.")
 @click.option("--read", multiple=True, help="A further store to fetch blobs from; may be repeated.")
 @click.option("--store", help="Where blobs are published besides the own folder, such as kubo://127.0.0.1:5001.")
+@click.option("--metrics", help="host:port of /metrics, /healthz and /readyz; off by default.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
 def run(app: App, verbose: bool, read: tuple[str, ...], **flags: Any) -> Shown:
     """Run until interrupted. Stateless: restart it at any time, or let another coordinator take over."""
@@ -88,7 +89,9 @@ def run_coordinator(home: Path, password_file: Path | None, *, verbose: bool, **
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with Coordinator.open(home, password_file=password_file, **flags) as coordinator:
+    with Coordinator.open(home, password_file=password_file, **flags) as coordinator, coordinator.observed() as seen:
+        if seen:
+            click.echo(f"metrics and health at {seen}", err=True)
         announce(home, coordinator.url, coordinator.status())
         click.echo(f"coordinator {coordinator.chain.signer.address} serves {coordinator.url}", err=True)
         coordinator.run(stop)

@@ -17,9 +17,12 @@ from collegium.chain.intents import Intent
 from collegium.chain.outbox import Outbox
 from collegium.chain.views import ProposalView, RoundView, StudyView
 from collegium.crashpoints import crashpoint, register
+from collegium.egress import about
 from collegium.errors import CollegiumError, RevertedError
 from collegium.hours import Hours
 from collegium.inputs import BlobSource
+from collegium.observability import metrics
+from collegium.observability.tracing import span
 from collegium.phases import Clock
 from collegium.records import Phase, bits
 from collegium.storage.cid import parse_cid
@@ -85,14 +88,17 @@ class RoundRunner:
     _done: set[str] = field(default_factory=set)
     _carried: set[bytes] = field(default_factory=set)
     _refused: dict[str, float] = field(default_factory=dict)
+    _number: int | None = None
 
     def step(self, view: StudyView) -> bool:
         """Do what is due; whether anything was sent."""
         current = view.current
         now = int(self.now())
+        self._number = current.number if current else None
         if current is None or current.is_over:
             return self._open(view, now)
         clock = current.clock_at(now)
+        self._measure(current)
         match clock.phase:
             case Phase.COMMIT:
                 return self._carry_updates(current, clock, now)
@@ -107,6 +113,14 @@ class RoundRunner:
             case Phase.ABORTED:
                 return self._open(view, now)
         return False
+
+    def _measure(self, current: RoundView) -> None:
+        if not metrics.is_enabled():
+            return
+        waiting = {item.index for item in self.inbox.get(self.study_id, current.number, Topic.UPDATES)}
+        metrics.set_gauge("aggregator_round_current", current.number)
+        metrics.set_gauge("aggregator_quorum", current.quorum)
+        metrics.set_gauge("aggregator_updates_received", len(waiting | set(bits(current.committed))))
 
     # carry
 
@@ -172,12 +186,21 @@ class RoundRunner:
     def _propose(self, view: StudyView, current: RoundView, clock: Clock) -> bool:
         if current.snapshot.aggregators[clock.position] != self.chain.signer.address:
             return False
+        with span("propose", study=self.study_id, round=current.number), metrics.timed(
+            "aggregator_propose_duration_seconds"
+        ):
+            return self._propose_now(view, current, clock)
+
+    def _propose_now(self, view: StudyView, current: RoundView, clock: Clock) -> bool:
         started = time.perf_counter()
-        inputs = self._inputs(view, current)
+        with span("fetch"):
+            inputs = self._inputs(view, current)
         fetched = time.perf_counter()
-        result = self.aggregate(inputs)
+        with span("aggregate"):
+            result = self.aggregate(inputs)
         crashpoint("coordinator.aggregated")
-        stored = store_aggregate(result, ctx=current.ctx, fmt=view.format, store=self.store)
+        with span("store"):
+            stored = store_aggregate(result, ctx=current.ctx, fmt=view.format, store=self.store)
         crashpoint("coordinator.stored")
         done = time.perf_counter()
         sent = self._send(
@@ -299,7 +322,8 @@ class RoundRunner:
         if intent.key in self._done or time.monotonic() < self._refused.get(intent.key, 0.0):
             return False
         try:
-            receipt = self.outbox.submit(intent)
+            with about(self.study_id, self._number):
+                receipt = self.outbox.submit(intent)
         except RevertedError as error:
             self._refuse(intent, logging.INFO, f"not needed or not possible: {error.message}")
             return False

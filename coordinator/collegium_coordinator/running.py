@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,15 +16,21 @@ from collegium.chain.indexer import Indexer
 from collegium.chain.outbox import Outbox
 from collegium.chain.signer import Signer
 from collegium.chain.views import StudyView
+from collegium.egress import FILE, EgressLog
 from collegium.errors import CollegiumError, PreconditionError
+from collegium.files import explain_disk
 from collegium.inputs import BlobSource
+from collegium.observability import metrics
+from collegium.observability.serving import check_chain, check_disk, observed
 from collegium.storage.address import open_store
 from collegium.storage.embedded import StoreRoutes
 from collegium.storage.folder import BlobFolder
 from collegium.storage.http_server import HttpServer
 from collegium.storage.multi import MultiStore
+from collegium.storage.recorded import RecordedStore
 from collegium.storage.store import Store
 
+from . import __version__
 from .aggregation import Aggregate, Inputs, compute_aggregate
 from .inbox import Inbox, Topic
 from .intake import MessageIntake
@@ -58,7 +64,8 @@ class Coordinator:
     def _open(self, signer: Signer, aggregate: Callable[[Inputs], Aggregate]) -> None:
         settings = self._settings
         state = settings.home / "state"
-        self.chain = Chain.connect(settings.network, signer)
+        self._egress = EgressLog(state / FILE)
+        self.chain = Chain.connect(settings.network, signer, egress=self._egress)
         self._indexer = Indexer(state / "index.sqlite", self.chain)
         self._closing.callback(self._indexer.close)
         self._time = ChainTime()
@@ -75,6 +82,7 @@ class Coordinator:
         further = [open_store(uri, chain_id=self.chain.chain_id) for uri in settings.read]
         published: Store = open_store(settings.store) if settings.store else folder
         if published is not folder:
+            published = RecordedStore(published, self._egress)
             further = [published, *further]
         self.runner = RoundRunner(
             chain=self.chain,
@@ -118,12 +126,29 @@ class Coordinator:
                 acted = self.step()
             except CollegiumError as error:
                 logger.warning("%s: %s", error.code, error)
+                metrics.count("errors_total", code=error.code)
                 stop.wait(1.0)
-            except Exception:
-                logger.exception("the step failed; it is tried again")
+            except Exception as error:
+                if (disk := explain_disk(error)) is not None:
+                    logger.warning("%s: %s", disk.code, disk)
+                else:
+                    logger.exception("the step failed; it is tried again")
+                metrics.count("errors_total", code=disk.code if disk else "unexpected")
                 stop.wait(1.0)
             if not acted:
                 stop.wait(self._settings.network.poll_interval)
+
+    def observed(self) -> AbstractContextManager[str | None]:
+        """Metrics, health and traces, as the settings ask for them."""
+        settings = self._settings
+        checks = {
+            "chain": check_chain(
+                self._follower, chain_id=self.chain.chain_id, max_head_age=settings.observability.max_head_age
+            ),
+            "disk": check_disk(settings.home / "state"),
+        }
+        return observed(settings.observability, home=settings.home, role="coordinator", version=__version__,
+                        checks=checks, egress=self._egress)  # fmt: skip
 
     def step(self) -> bool:
         """Look at the chain once and do what is due; whether anything was sent."""
@@ -166,8 +191,9 @@ class Coordinator:
     def _serve(self, folder: BlobFolder) -> HttpServer:
         host, port = self._settings.address
         routes = StoreRoutes(
-            folder, self._may_write, chain_id=self.chain.chain_id, quota_bytes=self._settings.quota_bytes or None
-        )
+            folder, self._may_write, chain_id=self.chain.chain_id, quota_bytes=self._settings.quota_bytes or None,
+            egress=self._egress,
+        )  # fmt: skip
         intake = MessageIntake(
             study_id=self._settings.study,
             domain=self.chain.domain(),

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from collegium.errors import CollegiumError, UnauthorizedError, UnreachableError, UsageError, VerificationError
+from collegium.observability import metrics
 from collegium.storage.embedded import StoreRoutes
 from collegium.storage.http_server import Body, Response
 
@@ -20,6 +21,13 @@ from .inbox import Topic
 __all__ = ["CoordinatorApplication", "Intake"]
 
 MAX_MESSAGE_BYTES = 64 * 1024
+
+_STATUS: tuple[tuple[type[CollegiumError], HTTPStatus], ...] = (
+    (UnauthorizedError, HTTPStatus.FORBIDDEN),
+    (VerificationError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (UnreachableError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
 
 Intake = Callable[[Topic, Mapping[str, Any]], Mapping[str, Any]]
 """Takes a topic and a decoded body, returns what to answer; raises CollegiumError to refuse."""
@@ -80,15 +88,13 @@ class CoordinatorApplication:
         if not isinstance(content, dict):
             return _refusal(HTTPStatus.BAD_REQUEST, "not_json", "The body must be a JSON object.")
         try:
-            return _json(HTTPStatus.ACCEPTED, self._intake(topic, content))
-        except UnauthorizedError as error:
-            return _json(HTTPStatus.FORBIDDEN, error.to_json())
-        except (VerificationError, UsageError) as error:
-            return _json(HTTPStatus.UNPROCESSABLE_ENTITY, error.to_json())
-        except UnreachableError as error:
-            return _json(HTTPStatus.SERVICE_UNAVAILABLE, error.to_json())
+            taken = self._intake(topic, content)
+            metrics.count("aggregator_messages_total", topic=topic.value)
+            return _json(HTTPStatus.ACCEPTED, taken)
         except CollegiumError as error:
-            return _json(HTTPStatus.CONFLICT, error.to_json())
+            metrics.count("aggregator_rejected_total", reason=error.code)
+            status = next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.CONFLICT)
+            return _json(status, error.to_json())
 
 
 def _refusal(status: HTTPStatus, code: str, message: str) -> Response:

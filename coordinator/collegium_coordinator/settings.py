@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from collegium.chain.client import NetworkSettings
-from collegium.config import NETWORK, TLS, Layered
+from collegium.config import NETWORK, OBSERVABILITY, TLS, Layered
 from collegium.errors import ConfigError, PreconditionError
 from collegium.hours import Hours
+from collegium.observability.serving import ObservabilitySettings
 from collegium.transport.proxies import Proxies
 
 __all__ = ["CoordinatorSettings"]
@@ -46,6 +47,7 @@ class CoordinatorSettings:
     read: tuple[str, ...] = ()
     store: str = ""
     threads: int = 1
+    observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
 
     @classmethod
     def load(cls, home: Path, **flags: Any) -> Self:
@@ -59,16 +61,20 @@ class CoordinatorSettings:
                 f"{home} is no home: it has no {FILE}.", hint="Run `collegium init --home FOLDER` first."
             )
         layers = Layered.load(
-            {"network": NETWORK, "tls": TLS, "keys": _KEYS, "coordinator": _OWN},
+            {"network": NETWORK, "tls": TLS, "keys": _KEYS, "coordinator": _OWN, "observability": OBSERVABILITY},
             path,
-            flags={f"coordinator.{name}": value for name, value in flags.items()},
+            flags={
+                "observability.metrics": flags.pop("metrics", None),
+                **{f"coordinator.{name}": value for name, value in flags.items()},
+            },
             free=_FREE,
         )
         own = layers.table("coordinator")
         # What a hospital's home reads from, a coordinator's reads from too.
         own["read"] = own["read"] or tuple(layers.table("stores").get("read", ()))
         node_key = home / Path(layers.get("keys.node")).expanduser()
-        settings = cls(home, _network(home, layers.table("network")), node_key, **own)
+        settings = cls(home, _network(home, layers.table("network")), node_key, **own,
+                       observability=ObservabilitySettings(**layers.table("observability")))  # fmt: skip
         _ = settings.address, settings.schedule
         return settings
 
@@ -87,7 +93,7 @@ class CoordinatorSettings:
 
 
 _KEYS = {"institution": "keystore/institution.json", "node": "keystore/node.json", "password_file": ""}
-_OWN = {field.name: field.default for field in fields(CoordinatorSettings) if field.default is not MISSING}
+_OWN = {each.name: each.default for each in fields(CoordinatorSettings) if each.default is not MISSING}
 _FREE = ("stores", "coordinators", "training", "node", "watcher", "data")
 """Tables of the same file that `collegium` reads."""
 

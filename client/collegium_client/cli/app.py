@@ -11,6 +11,7 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
     "": {
         "init": ("setup", "Make a home: settings, keystore folder, state."),
         "doctor": ("setup", "Check everything a round needs, with the fix for what is missing."),
+        "health": ("health", "Ask what runs on this home whether it is ready; for container and service checks."),
         "join": ("membership", "Join a study: sign its plan, lock stake."),
         "leave": ("membership", "Leave a study; the lock is released after its evidence period."),
         "watch": ("watch", "Recompute every proposal and refute a wrong one on chain."),
@@ -32,7 +33,6 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "admit": ("council", "Draw up an admission for the council to sign."),
         "suspend": ("council", "Draw up a suspension, or the end of one."),
         "allow-referee": ("council", "Draw up that studies may name a referee."),
-        "remove-member": ("council", "Draw up that an institution leaves a study."),
         "show": ("council", "Show what a file decides and who signed; needs no network."),
         "sign": ("council", "Sign a decision; needs no network."),
         "submit": ("council", "Carry a signed decision to the chain."),
@@ -50,6 +50,12 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "create": ("study", "Create a study from a plan file."),
         "validate": ("study", "Check a plan file without sending anything."),
         "approve-task": ("study", "Show a task's code and approve its digest."),
+        "open": ("governance", "Open the next round, or rounds one after the other."),
+        "pause": ("governance", "Let no further round open until it is resumed (sponsor)."),
+        "resume": ("governance", "Let rounds open again (sponsor)."),
+        "extend": ("governance", "Set the term of a study or move its end further out (sponsor)."),
+        "close": ("governance", "Let no further round open, for ever (sponsor)."),
+        "remove-member": ("council", "Draw up that an institution leaves a study, for the council to sign."),
         "settle": ("study", "Write down what time decided; anybody may."),
     },
     "train": {
@@ -76,6 +82,15 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "export": ("store", "Write blobs to a CAR archive."),
         "import": ("store", "Check a CAR archive and keep its blobs."),
     },
+    "log": {
+        "show": ("log", "Show what left this home, and where it went."),
+        "verify": ("log", "Check the chain of the egress log; exit 4 at the first broken line."),
+    },
+    "contracts": {
+        "addresses": ("contracts", "List addresses, creation transactions and code hashes."),
+        "verify": ("contracts", "Publish sources at block explorers, or compare them with the chain."),
+        "standard-json": ("contracts", "Write the compiler's inputs, for an explorer's own page."),
+    },
     "config": {"show": ("setup", "Show the settings and where each comes from.")},
     "devnet": {
         "up": ("devnet", "Start a local chain in the background."),
@@ -93,6 +108,8 @@ _GROUPS = {
     "round": "Where a study stands.",
     "model": "Finalized models.",
     "store": "Blobs by hand, and archives of them.",
+    "log": "What left this home.",
+    "contracts": "The contracts' source and what is deployed.",
     "config": "Settings.",
     "devnet": "A chain on this machine.",
 }

@@ -9,6 +9,8 @@ import rich_click as click
 
 from collegium.cli.framework import App, Shown, command
 
+from .health import METRICS, show_vitals
+
 __all__ = ["train_dry_run", "train_resume", "train_run"]
 
 _WORDS = {
@@ -48,7 +50,7 @@ def stop_on_term() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _run(app: App, study: int, rounds: int | None, jsonl: bool) -> Shown:
+def _run(app: App, study: int, rounds: int | None, jsonl: bool, metrics: str | None) -> Shown:
     from collegium_client.home import Home
     from collegium_client.session import open_node
 
@@ -57,6 +59,7 @@ def _run(app: App, study: int, rounds: int | None, jsonl: bool) -> Shown:
     with (
         app.progress("training") as progress,
         open_node(home, study, listen=lambda entry: tell(app, entry, jsonl), progress=progress) as node,
+        show_vitals(app, home, "node", node.follower, metrics),
     ):
         done = node.run(until=rounds)
     return Shown({"study": study, "final_rounds": done}, "" if jsonl else f"Study {study} has {done} final rounds.")
@@ -66,18 +69,20 @@ def _run(app: App, study: int, rounds: int | None, jsonl: bool) -> Shown:
 @click.argument("study", type=int)
 @click.option("--rounds", type=int, help="Stop when the study has this many final rounds [default: never].")
 @click.option("--jsonl", is_flag=True, help="Events as newline-delimited JSON on stdout.")
-def train_run(app: App, study: int, rounds: int | None, jsonl: bool) -> Shown:
+@METRICS
+def train_run(app: App, study: int, rounds: int | None, jsonl: bool, metrics: str | None) -> Shown:
     """Take part in the rounds of STUDY: train, commit, reveal, certify, recompute, endorse."""
-    return _run(app, study, rounds, jsonl)
+    return _run(app, study, rounds, jsonl, metrics)
 
 
 @command(signs=True)
 @click.argument("study", type=int)
 @click.option("--rounds", type=int, help="Stop when the study has this many final rounds [default: never].")
 @click.option("--jsonl", is_flag=True, help="Events as newline-delimited JSON on stdout.")
-def train_resume(app: App, study: int, rounds: int | None, jsonl: bool) -> Shown:
+@METRICS
+def train_resume(app: App, study: int, rounds: int | None, jsonl: bool, metrics: str | None) -> Shown:
     """Go on where an interrupted run stopped: what was promised is on disk, nothing is signed twice."""
-    return _run(app, study, rounds, jsonl)
+    return _run(app, study, rounds, jsonl, metrics)
 
 
 @command()

@@ -6,6 +6,8 @@ import rich_click as click
 
 from collegium.cli.framework import App, Shown, command
 
+from .health import METRICS, show_vitals
+
 __all__ = ["watch"]
 
 
@@ -14,7 +16,8 @@ __all__ = ["watch"]
 @click.option("--rounds", type=int, help="Stop when the study has this many final rounds [default: never].")
 @click.option("--as", "role", default="node", help="Funded key that refutes; it needs no membership.")
 @click.option("--jsonl", is_flag=True, help="Events as newline-delimited JSON on stdout.")
-def watch(app: App, study: int, rounds: int | None, role: str, jsonl: bool) -> Shown:
+@METRICS
+def watch(app: App, study: int, rounds: int | None, role: str, jsonl: bool, metrics: str | None) -> Shown:
     """Recompute every proposal of STUDY and refute a wrong one on chain."""
     from collegium.chain.following import StudyFollower
     from collegium_client.home import Home
@@ -41,7 +44,9 @@ def watch(app: App, study: int, rounds: int | None, role: str, jsonl: bool) -> S
                 poll_interval=home.settings.get("network", "poll_interval"),
             )
             log("watching", study=study, address=chain.signer.address)
-            cases = Watcher(parts, study).run(until=rounds)
+            watcher = Watcher(parts, study)
+            with show_vitals(app, home, "watcher", watcher.follower, metrics):
+                cases = watcher.run(until=rounds)
     data = {"study": study, "cases": [{**case.explain(), "stage": case.stage, "transaction": case.transaction}
                                       for case in cases]}  # fmt: skip
     return Shown(data, f"{len(cases)} cases.")
