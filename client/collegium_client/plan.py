@@ -11,13 +11,13 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collegium.amounts import format_tokens, parse_tokens
 from collegium.encoding import BlobKind, FormatTable, encode_model, pack_blob
 from collegium.errors import ConfigError, VerificationError
 from collegium.optimizer import check_plan
@@ -31,7 +31,6 @@ from .task import TaskSource
 __all__ = ["SCHEMA", "Draft", "PlanFile", "PublishedPlan", "format_tokens", "parse_tokens"]
 
 SCHEMA = "collegium.plan/1"
-TOKEN = 10**18
 MAX_PLAN_BYTES = 1 << 20
 _TERMS = ("agreement", "reward_terms", "privacy_profiles")
 
@@ -62,23 +61,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "chain": {"referee": ""},
 }
-
-
-def parse_tokens(value: Any) -> int:
-    """Tokens as people write them ("12.5") to token units of 10^-18. Raises `ConfigError`."""
-    try:
-        amount = Decimal(str(value).replace("_", "")) * TOKEN
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if amount < 0 or amount != amount.to_integral_value():
-        raise ConfigError(f"{value!r} is no amount of tokens.", hint="Write a decimal number such as 12.5.")
-    return int(amount)
-
-
-def format_tokens(units: int) -> str:
-    """Token units as a decimal number of tokens."""
-    text = f"{Decimal(units) / TOKEN:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from eth_hash.auto import keccak
 
 from collegium import messages
+from collegium.amounts import format_tokens as tokens
 from collegium.chain import Chain
 from collegium.chain.deployment import CONTRACTS
 from collegium.chain.events import ChainEvent
@@ -27,7 +28,7 @@ from collegium.records import (
 )
 
 from .history import History
-from .report import Findings, Tally
+from .report import Findings, Tally, utc
 from .signatures import is_signed_by
 from .wallets import ask_wallet, recover_any
 from .world import World
@@ -208,7 +209,7 @@ class Admissions:
         elif numbers != sorted(set(numbers)) or len(signers) < self._council.threshold:
             tally.fail(f"{what} has {len(set(signers))} approvals, and {self._council.threshold} are needed")
         elif event.time > given["deadline"]:
-            tally.fail(f"{what} came after its deadline {given['deadline']}")
+            tally.fail(f"{what} came after its deadline {utc(given['deadline'])}")
         else:
             tally.passes(len(signers))
         if event.args.get("approvals", len(signers)) != len(signers):
@@ -261,9 +262,13 @@ class Admissions:
         tally.equal(f"{who}: agreement", event.bytes32("agreement"), plan.agreement)
         tally.require(args["openUpdates"], f"{who} did not agree to open updates")
         needed = max(plan.unrevealed_fine, plan.range_fine, plan.equivocation_fine)
-        tally.require(args["maxFine"] >= needed, f"{who} signed fines up to {args['maxFine']}, the plan needs {needed}")
+        tally.require(
+            args["maxFine"] >= needed,
+            f"{who} signed fines up to {tokens(args['maxFine'])} tokens, the plan needs {tokens(needed)}",
+        )
         locked = self._locked(event)
-        tally.require(locked >= args["maxFine"], f"{who} joined and {locked} was locked, not {args['maxFine']}")
+        enough = f"{who} joined and {tokens(locked)} tokens were locked, not {tokens(args['maxFine'])}"
+        tally.require(locked >= args["maxFine"], enough)
         given = self._arguments(event, tally, "Collegium", "join")
         if given is None:
             return
@@ -272,10 +277,11 @@ class Admissions:
             world.study_id, world.study.plan_hash, institution, args["nodeKey"], args["maxFine"], plan.agreement, True,
             world.join_nonces.get(institution, 0), message.deadline,
         )  # fmt: skip
-        tally.require(message == expected, f"{who} signed other words than its join says: {message}")
-        tally.require(event.time <= message.deadline, f"{who} joined after its deadline {message.deadline}")
+        tally.equal_fields(f"{who} signed other words than its join says", message, expected)
+        tally.require(event.time <= message.deadline, f"{who} joined after its deadline {utc(message.deadline)}")
         digest = messages.digest(message, self._history.chain.domain())
-        self._require_signature(tally, who, institution, digest, bytes(given["signature"]), event)
+        found = self._require_signature(tally, who, institution, digest, bytes(given["signature"]), event)
+        world.signatures[args["index"]] = found
 
     def _enlisted(self, event: ChainEvent, world: World) -> None:
         if event.study_id != world.study_id or world.study is None:
@@ -285,7 +291,10 @@ class Admissions:
         tally.equal("the enlisted node key", event.args["nodeKey"], world.identities.usable_key(institution))
         bond = world.study.plan.aggregator_bond
         locked = self._locked(event)
-        tally.require(locked >= bond, f"{institution} enlisted with {locked} locked, not {bond}")
+        tally.require(
+            locked >= bond,
+            f"{institution} enlisted with {tokens(locked)} tokens locked, not {tokens(bond)}",
+        )
         sender = self._history.transaction(event).sender
         if self._history.call(event) is None:
             tally.warn(f"{institution} enlisted through another contract: not checkable from calldata")
@@ -367,15 +376,20 @@ class Admissions:
 
     def _require_signature(
         self, tally: Tally, what: str, institution: str, digest: bytes, signature: bytes, event: ChainEvent
-    ) -> None:
-        """An EOA's signature is recovered; a contract is asked, which only the node can answer (ERC-1271)."""
+    ) -> str:
+        """An EOA's signature is recovered; a contract is asked, which only the node can answer (ERC-1271).
+
+        Returns what was found, in words.
+        """
         if recover_any(digest, signature) == institution:
             tally.passes()
-            return
+            return "verified: by the institution's key"
         answer = ask_wallet(self._history.chain, institution, digest, signature, event.block)
         if answer is None:
             tally.fail(f"{what} is not signed by {institution}")
-        elif answer:
+            return "WRONG: not by the institution's key"
+        if answer:
             tally.warn(f"{what}: the wallet contract {institution} accepts the signature, by the node's word")
-        else:
-            tally.fail(f"{what}: the wallet contract {institution} does not accept the signature")
+            return "accepted by the institution's wallet contract, by the node's word"
+        tally.fail(f"{what}: the wallet contract {institution} does not accept the signature")
+        return "WRONG: the institution's wallet contract does not accept it"

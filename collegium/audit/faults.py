@@ -7,6 +7,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
+from collegium.amounts import format_tokens as tokens
 from collegium.chain.events import ChainEvent
 from collegium.chain.views import ProposalStatus, RoundView, StudyView
 from collegium.commitment import compute_proposal_hash
@@ -91,7 +92,10 @@ class Faults:
         fair = (
             (event.bytes32("key") == key, f"{who} has key {args['key']}"),
             (Role(args["role"]) is role, f"{who} was taken from the wrong lock"),
-            (args["amount"] == amount, f"{who} cost {args['amount']}, the plan and the lock give {amount}"),
+            (
+                args["amount"] == amount,
+                f"{who} cost {tokens(args['amount'])} tokens, the plan and the lock give {tokens(amount)}",
+            ),
             (split == (reward, share, burned), f"{who} is split {split}, the rule gives {(reward, share, burned)}"),
         )
         wrong = [problem for holds, problem in fair if not holds]
@@ -126,7 +130,7 @@ class Faults:
         _, share, _ = split_fine(event.args["amount"], challenger=ZERO_ADDRESS, eligible=eligible)
         expected = eligible if share else 0
         if event.args["eligible"] != expected:
-            tally.fail(f"{who} is shared by seats {bits(event.args['eligible'])}, it should be {bits(expected)}")
+            tally.equal(f"who shares in {who}: seats", bits(event.args["eligible"]), bits(expected))
 
     def _settled(self, view: RoundView, world: World, study: StudyView) -> None:
         """Opening settles the fines of the last round."""
@@ -254,7 +258,9 @@ class Faults:
         same = args["coordinate"] == verdict.coordinate
         same = same and (not claimed or args["claimed"] == verdict.claimed)
         same = same and (not right or args["right"] == verdict.right)
-        tally.require(same, f"{who}: the event says coordinate {args['coordinate']}, the evidence {verdict}")
+        said = f"coordinate {args['coordinate']}, claimed {args['claimed']}, right {args['right']}"
+        found = f"coordinate {verdict.coordinate}, claimed {verdict.claimed}, right {verdict.right}"
+        tally.require(same, f"{who}: the event says {said}; the evidence shows {found}")
 
     @staticmethod
     def _require_accused(tally: Tally, proposal: Proposal, accused: str, world: World, who: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
 from typing import Any
 
+from collegium.amounts import format_tokens
 from collegium.errors import AuditFailedError, CollegiumError, UnreachableError
 
-__all__ = ["CHECKS", "AuditIncompleteError", "Check", "Findings", "Report", "Status", "Tally"]
+__all__ = ["CHECKS", "Agreement", "AuditIncompleteError", "Check", "Findings", "Report", "Status", "Tally", "utc"]
 
 SCHEMA = "collegium.audit/1"
 SHOWN = 5
@@ -43,26 +45,31 @@ CHECKS: Mapping[str, Kind] = {
     ),
     "events": Kind("events that follow from one another", "replay the events of each contract in order"),
     "deployment": Kind(
-        "facts about the contracts",
+        "statements of the deployment file that hold",
         "cast code ADDRESS; compare the tail of each creation's input with the constructor arguments, and the "
         "*Connected events",
     ),
     "plan": Kind(
-        "facts about the plan",
+        "properties of the plan that hold: hashes, identifiers, limits",
         "planHash = keccak(TAG_PLAN, words); formatId = keccak(TAG_FORMAT, sectionsHash, tableHash); "
         "docs/protocol.md section 4",
     ),
-    "genesis": Kind("genesis model", "fetch StudyCreated.genesisCid; its tree's root is plan.genesisModelRoot"),
+    "genesis": Kind(
+        "first model fetched and equal to the plan's",
+        "fetch StudyCreated.genesisCid; its tree's root is plan.genesisModelRoot",
+    ),
     "admissions": Kind(
         "signatures of the council, institutions and node keys",
         "cast tx HASH input; recover the approvals over Admit and both signatures over NodeKey, domain of Members",
     ),
     "joins": Kind("joins signed by their institutions", "cast tx HASH input; recover the signature over Join"),
     "roster": Kind(
-        "facts about who was invited and in which order aggregators served",
+        "points in which the round's roster, invitations and order of aggregators are what the contracts prescribe",
         "snapshotHash = keccak(TAG_ROSTER, members...) over Members and Bonds as of RoundOpened",
     ),
-    "context": Kind("context", "ctx = keccak(TAG_CTX, ...) over RoundOpened and the last RoundFinalized"),
+    "context": Kind(
+        "context recomputed from the history", "ctx = keccak(TAG_CTX, ...) over RoundOpened and the last RoundFinalized"
+    ),
     "commits": Kind("updates signed by their seat's key", "cast tx HASH input; recover each Update of commitUpdates"),
     "reveals": Kind(
         "reveals that open their commitment", "slot = first 28 bytes of item || weight, from UpdateRevealed"
@@ -85,7 +92,7 @@ CHECKS: Mapping[str, Kind] = {
         "fines with a cause and the prescribed split", "Fined against plan, roster and docs/contracts/Bonds.md"
     ),
     "money": Kind("balances replayed from events", "sum Bonds events; compare stakeOf, lockOf, creditOf, balanceOf"),
-    "model": Kind("final model", "modelOf(study) is the last RoundFinalized"),
+    "model": Kind("latest model as the contract names it", "modelOf(study) is the last RoundFinalized"),
 }
 """In the order of the report."""
 
@@ -133,6 +140,35 @@ class Check:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What one member signed. agreement: SHA-256 of the text, 0x hex; zeros when the plan names none.
+
+    open_updates: the waiver. max_fine: token units. time: unix seconds. signature: what was found of it, in words.
+    left: when and how it left, empty while it is a member.
+    """
+
+    seat: int
+    institution: str
+    name: str
+    agreement: str
+    plan_hash: str
+    open_updates: bool
+    max_fine: int
+    time: int
+    block: int
+    transaction: str
+    signature: str
+    left: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **{name: getattr(self, name) for name in self.__slots__},
+            "max_fine": str(self.max_fine),
+            "at": utc(self.time),
+        }
+
+
 @dataclass(slots=True)
 class Tally:
     """What one check has found so far."""
@@ -173,6 +209,22 @@ class Tally:
 
     def equal(self, what: str, actual: Any, expected: Any) -> bool:
         return self.require(actual == expected, f"{what} is {_text(actual)}, not {_text(expected)}")
+
+    def equal_tokens(self, what: str, actual: int, expected: int) -> bool:
+        """Amounts in units of 10^-18."""
+        return self.require(
+            actual == expected, f"{what} is {format_tokens(actual)} tokens, not {format_tokens(expected)}"
+        )
+
+    def equal_fields(self, what: str, actual: Any, expected: Any) -> bool:
+        """Two records of a kind; the problem names the fields in which they differ."""
+        differing = [
+            f"its {field.name.replace('_', ' ')} is {_text(getattr(actual, field.name))}, "
+            f"not {_text(getattr(expected, field.name))}"
+            for field in fields(actual)
+            if getattr(actual, field.name) != getattr(expected, field.name)
+        ]
+        return self.require(not differing, f"{what}: {'; '.join(differing)}")
 
     def to_check(self) -> Check:
         kind = CHECKS[self.name]
@@ -218,13 +270,17 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """head: number, hash (0x hex) and time (unix seconds) of the last block. facts: what a reader asks first."""
+    """head: number, hash (0x hex) and time (unix seconds) of the last block. facts: what a reader asks first.
+
+    agreements: what each member signed when it joined, in the order of seats.
+    """
 
     study_id: int
     chain_id: int
     head: Mapping[str, Any]
     checks: tuple[Check, ...]
     facts: Mapping[str, Any]
+    agreements: tuple[Agreement, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -270,12 +326,14 @@ class Report:
             "verdict": self.verdict,
             "head": dict(self.head),
             "facts": dict(self.facts),
+            "agreements": [each.to_json() for each in self.agreements],
             "checks": [check.to_json() for check in self.checks],
         }
 
     def lines(self, *, verbose: bool = False) -> Iterator[str]:
         """For a terminal. Rounds that passed a check share a line unless `verbose`."""
         yield f"Study {self.study_id} on chain {self.chain_id}, up to block {self.head['number']} {self.head['hash']}"
+        yield f"  of {utc(self.head['time'])}"
         for name in CHECKS:
             mine = [check for check in self.checks if check.name == name]
             passed = [check for check in mine if check.ok]
@@ -288,9 +346,36 @@ class Report:
                 yield f"  {check.status.value:<10} {name:<13} {where}{check.detail}"
                 if check.status in (Status.MISMATCH, Status.INCOMPLETE):
                     yield f"  {'':<24} by hand: {check.reproduce}"
+        yield from self._signed()
         for name, value in self.facts.items():
-            yield f"  {name.replace('_', ' ')}: {value}"
+            if name.endswith("_wei"):
+                yield f"  {name.removesuffix('_wei').replace('_', ' ')}: {format_tokens(value)} tokens"
+            else:
+                yield f"  {name.replace('_', ' ')}: {_text(value)}"
         yield f"Verdict: {self.verdict}"
+
+
+    def _signed(self) -> Iterator[str]:
+        """Who signed what: a line per member, the digests once where all signed the same."""
+        if not self.agreements:
+            return
+        digests = {each.agreement for each in self.agreements}
+        yield "Signed by the members:"
+        if len(digests) == 1:
+            yield f"  agreement {_agreement(next(iter(digests)))}, the plan, and the terms on open updates"
+        for each in self.agreements:
+            waiver = "updates public: agreed" if each.open_updates else "updates public: NOT agreed"
+            own = "" if len(digests) == 1 else f"agreement {_agreement(each.agreement)}, "
+            left = f", {each.left}" if each.left else ""
+            yield (
+                f"  seat {each.seat:<3} {each.institution} {each.name}: {own}{waiver}, fines up to "
+                f"{format_tokens(each.max_fine)} tokens{left}"
+            )
+            yield f"           {utc(each.time)}, transaction {each.transaction}; signature {each.signature}"
+
+
+def _agreement(digest: str) -> str:
+    return "none (the plan names no text)" if int(digest, 16) == 0 else digest
 
 
 def _of(check: Check) -> str:
@@ -307,5 +392,24 @@ def _spans(numbers: Iterable[int]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in spans)
 
 
+def utc(seconds: int) -> str:
+    """A moment of the chain in words; a number that is no moment as itself."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
+
+
 def _text(value: Any) -> str:
-    return "0x" + bytes(value).hex() if isinstance(value, (bytes, bytearray)) else str(value)
+    """For a sentence: no Python literals."""
+    if isinstance(value, (bytes, bytearray)):
+        return "0x" + bytes(value).hex()
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Enum):
+        return value.name.lower().replace("_", " ")
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ", ".join(f"({_text(each)})" if isinstance(each, tuple) else _text(each) for each in value) or "none"
+    return str(value)

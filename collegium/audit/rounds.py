@@ -279,7 +279,7 @@ class Rounds:
         outcome = Outcome.from_abi(event.args["outcome"])
         proposal_hash = event.bytes32("proposalHash")
         if outcome != expected:
-            tally.fail(f"the outcome is {outcome}, the events give {expected}")
+            tally.equal_fields("the outcome told is not that of the events", outcome, expected)
         if proposal_hash != live.hash:
             tally.equal("the final proposal", proposal_hash, live.hash)
         if event.bytes32("newModelRoot") != live.proposal.new_model_root or event.args["modelCid"] != live.model_cid:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from collegium.amounts import format_tokens as tokens
 from collegium.chain.abi import interface
 from collegium.chain.views import StudyView
-from collegium.records import Role
+from collegium.records import Role, bits
 
 from .history import History
-from .report import Findings
+from .report import Findings, utc
 from .world import World
 
 __all__ = ["check_model", "check_money", "check_records"]
@@ -66,15 +67,16 @@ def check_money(history: History, world: World, findings: Findings) -> None:
     tally, ledger = findings.of("money"), world.ledger
     bonds = history.chain.address_of("Bonds")
     left = ledger.paid_in - ledger.paid_out
-    tally.require(ledger.donated >= 0, f"Bonds holds {ledger.balance} tokens, its events account for {left}")
-    tally.equal("what Bonds owes", ledger.obligations, left)
+    held = f"Bonds holds {tokens(ledger.balance)} tokens, its events account for {tokens(left)}"
+    tally.require(ledger.donated >= 0, held)
+    tally.equal_tokens("what Bonds owes", ledger.obligations, left)
     created = history.chain.deployment.contracts["CollegiumToken"].arguments
     if len(created) == 4:
-        tally.equal("the supply of the token", ledger.minted, int(created[3]))
+        tally.equal_tokens("the supply of the token", ledger.minted, int(created[3]))
     for sender, recipient, amount in ledger.due:
-        tally.fail(f"{amount} tokens of {sender} to {recipient} were told by Bonds and never moved")
+        tally.fail(f"{tokens(amount)} tokens of {sender} to {recipient} were told by Bonds and never moved")
     if ledger.donated > 0:
-        tally.note(f"{ledger.donated} tokens were donated to Bonds and belong to nobody")
+        tally.note(f"{tokens(ledger.donated)} tokens were donated to Bonds and belong to nobody")
     expected: list[tuple[str, Read, Any]] = [
         ("balanceOf(Bonds)", ("CollegiumToken", "balanceOf", (bonds,)), ledger.balance)
     ]
@@ -96,7 +98,8 @@ def check_money(history: History, world: World, findings: Findings) -> None:
     for (what, (_, function, _), value), got in zip(
         expected, read_many(history, [read for _, read, _ in expected]), strict=True
     ):
-        tally.equal(what, _told(function, got), value)
+        told = _told(function, got)
+        tally.require(told == value, f"{what} is {_in_words(function, told)}, not {_in_words(function, value)}")
 
 
 def _told(function: str, got: Any) -> Any:
@@ -109,3 +112,13 @@ def _told(function: str, got: Any) -> Any:
     if function in parts:
         return tuple(got[name] for name in parts[function])
     return got["amount"] if function == "heldRewardOf" else got
+
+
+def _in_words(function: str, value: Any) -> str:
+    if function == "stakeOf":
+        return f"{tokens(value[0])} tokens free and {tokens(value[1])} unbonding"
+    if function == "lockOf":
+        return f"{tokens(value[0])} tokens, " + (f"releasable at {utc(value[1])}" if value[1] else "not being released")
+    if function == "sharesOf":
+        return f"{tokens(value[0])} tokens each, open for seats {', '.join(map(str, bits(value[1]))) or 'none'}"
+    return f"{tokens(value)} tokens"

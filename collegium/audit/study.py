@@ -23,7 +23,7 @@ from .admissions import Admissions, Council, check_deployment
 from .blobs import Blobs
 from .faults import Faults
 from .history import History, read_history
-from .report import Findings, Report, Tally
+from .report import Agreement, Findings, Report, Tally, utc
 from .rounds import Rounds
 from .signatures import Signatures
 from .standing import check_model, check_money, check_records
@@ -175,7 +175,29 @@ def _kept(folder: Path | None) -> Iterator[Path]:
 def _report(history: History, world: World, findings: Findings) -> Report:
     head = {"number": history.head, "hash": history.head_hash, "time": history.head_time}
     facts = _facts(world.study, world) if world.study is not None else {}
-    return Report(world.study_id, history.chain.chain_id, head, findings.checks(), facts)
+    signed = tuple(_agreements(world.study, world)) if world.study is not None else ()
+    return Report(world.study_id, history.chain.chain_id, head, findings.checks(), facts, signed)
+
+
+def _agreements(study: StudyView, world: World) -> Iterator[Agreement]:
+    for seat in sorted(study.seats.values(), key=lambda each: each.index):
+        left = ""
+        if seat.left is not None:
+            left = f"{'removed by the council' if seat.removed else 'left'} {utc(seat.left.time)}"
+        yield Agreement(
+            seat.index,
+            seat.institution,
+            world.identities.institution(seat.institution).name,
+            "0x" + seat.agreement.hex(),
+            "0x" + study.plan_hash.hex(),
+            seat.open_updates,
+            seat.max_fine,
+            seat.joined.time,
+            seat.joined.block,
+            seat.joined.transaction,
+            world.signatures.get(seat.index, "not checkable: another contract carried it"),
+            left,
+        )
 
 
 def _facts(study: StudyView, world: World) -> dict[str, Any]:

@@ -7,21 +7,28 @@ from dataclasses import dataclass, field
 
 from eth_hash.auto import keccak
 
+from collegium.amounts import format_tokens as tokens
 from collegium.chain.events import ChainEvent
 from collegium.chain.views import StudyView
 from collegium.records import ZERO_ADDRESS, Kind, Role
+
+from .report import utc
 
 __all__ = ["Fine", "Identities", "Institution", "Ledger", "Stake", "World", "compute_fine_key", "split_fine"]
 
 
 @dataclass(slots=True)
 class Institution:
-    """node_key: the current one, empty when there is none. nonce: of its next message to Members."""
+    """node_key: the current one, empty when there is none. nonce: of its next message to Members.
+
+    name: as the council admitted it: text of somebody else's.
+    """
 
     admitted: bool = False
     suspended: bool = False
     node_key: str = ""
     nonce: int = 0
+    name: str = ""
 
 
 class Identities:
@@ -55,7 +62,7 @@ class Identities:
         args = event.args
         if event.name == "InstitutionAdmitted":
             entry = self.institution(args["institution"])
-            entry.admitted, entry.nonce = True, entry.nonce + 1
+            entry.admitted, entry.nonce, entry.name = True, entry.nonce + 1, str(args["name"])
         elif event.name == "InstitutionSuspended":
             entry = self.institution(args["institution"])
             entry.suspended, entry.nonce = args["suspended"], entry.nonce + 1
@@ -103,6 +110,10 @@ def compute_fine_key(ctx: bytes, institution: str, kind: Kind) -> bytes:
     """The key under which one party pays once for one kind of fault in one context."""
     who = bytes(12) + bytes.fromhex(institution[2:])
     return bytes(keccak(ctx + who + int(kind).to_bytes(32, "big")))
+
+
+def _split(reward: int, share: int, burned: int) -> str:
+    return f"{tokens(reward)} to the challenger, {tokens(share)} to each sharer, {tokens(burned)} to be burned"
 
 
 class Ledger:
@@ -163,13 +174,13 @@ class Ledger:
         else:
             self.balances[sender] = self.balances.get(sender, 0) - value
             if self.balances[sender] < 0:
-                yield f"{sender} sends {value} tokens that it does not have"
+                yield f"{sender} sends {tokens(value)} tokens that it does not have"
         if recipient != ZERO_ADDRESS:
             self.balances[recipient] = self.balances.get(recipient, 0) + value
         if (sender, recipient, value) in self.due:
             self.due.remove((sender, recipient, value))
         elif sender == self._bonds:
-            yield f"Bonds pays {value} tokens to {recipient}, and no event of its own says why"
+            yield f"Bonds pays {tokens(value)} tokens to {recipient}, and no event of its own says why"
 
     def _StakeDeposited(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         self.stake(event.args["institution"]).free += event.args["amount"]
@@ -186,9 +197,10 @@ class Ledger:
     def _StakeWithdrawn(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         stake, amount = self.stake(event.args["institution"]), event.args["amount"]
         if amount != stake.unbonding:
-            yield f"{event.args['institution']} withdraws {amount}, and {stake.unbonding} is unbonding"
+            waiting = tokens(stake.unbonding)
+            yield f"{event.args['institution']} withdraws {tokens(amount)} tokens, and {waiting} are unbonding"
         if event.time < stake.withdrawable_at:
-            yield f"{event.args['institution']} withdraws at {event.time}, before {stake.withdrawable_at}"
+            yield f"{event.args['institution']} withdraws at {utc(event.time)}, before {utc(stake.withdrawable_at)}"
         stake.unbonding = stake.withdrawable_at = 0
         self._pay(event.args["institution"], amount)
 
@@ -201,7 +213,8 @@ class Ledger:
         self.releases.pop(key, None)
         yield from self._not_negative(event, stake.free)
         if self.locks[key] != args["total"]:
-            yield f"{args['institution']} has {self.locks[key]} locked, the event says {args['total']}"
+            held, said = tokens(self.locks[key]), tokens(args["total"])
+            yield f"{args['institution']} has {held} tokens locked, the event says {said}"
 
     def _LockReleasing(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         args = event.args
@@ -213,9 +226,9 @@ class Ledger:
         key = (args["studyId"], args["institution"], Role(args["role"]))
         held, releasable = self.locks.pop(key, 0), self.releases.pop(key, None)
         if held != args["amount"]:
-            yield f"{args['institution']} gets {args['amount']} released of a lock of {held}"
+            yield f"{args['institution']} gets {tokens(args['amount'])} tokens released of a lock of {tokens(held)}"
         if releasable is None or event.time < releasable:
-            yield f"{args['institution']} gets its lock released at {event.time}, before its time"
+            yield f"{args['institution']} gets its lock released at {utc(event.time)}, before its time"
         self.stake(args["institution"]).free += args["amount"]
 
     def _Fined(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
@@ -224,13 +237,14 @@ class Ledger:
         if args["key"] in self.fines:
             yield f"{args['institution']} is fined twice under key {args['key']}"
         if args["amount"] > self.locks.get(lock, 0):
-            yield f"{args['institution']} pays {args['amount']} from a lock of {self.locks.get(lock, 0)}"
+            held = tokens(self.locks.get(lock, 0))
+            yield f"{args['institution']} pays {tokens(args['amount'])} tokens from a lock of {held}"
         if lock in self.locks:
             self.locks[lock] -= args["amount"]
         reward, share, burned = split_fine(args["amount"], challenger=args["challenger"], eligible=args["eligible"])
         said = (args["challengerReward"], args["sharePerClient"], args["burned"])
         if said != (reward, share, burned):
-            yield f"the fine {args['key']} is split {said}, the rule gives {(reward, share, burned)}"
+            yield f"the fine {args['key']} is split {_split(*said)}; the rule gives {_split(reward, share, burned)}"
         self.fines[args["key"]] = Fine(event, args["studyId"], said[1], args["eligible"], said[0])
         self.burnable[args["studyId"]] = self.burnable.get(args["studyId"], 0) + said[2]
         # Credited at once; RewardHeld, which follows directly, takes it back.
@@ -241,7 +255,7 @@ class Ledger:
         args = event.args
         fine = self.fines.get(args["key"])
         if fine is None or fine.reward != args["amount"]:
-            yield f"a reward of {args['amount']} is held for no fine of that reward"
+            yield f"a reward of {tokens(args['amount'])} tokens is held for no fine of that reward"
             return
         self.credits[args["challenger"]] -= args["amount"]
         fine.held = args["amount"]
@@ -259,7 +273,7 @@ class Ledger:
         fine = self.fines.get(event.args["key"])
         owner = fine.event.args["challenger"] if fine else None
         if fine is None or fine.held != event.args["amount"] or owner != event.args["challenger"]:
-            yield f"{event.name}: {event.args['amount']} is not held under key {event.args['key']}"
+            yield f"{event.name}: {tokens(event.args['amount'])} tokens are not held under key {event.args['key']}"
         if fine is not None:
             fine.held = 0
 
@@ -269,7 +283,7 @@ class Ledger:
         if fine is None or seat is None or not fine.unclaimed >> seat & 1:
             yield f"{args['institution']} claims a share of {args['key']} that is not its own"
         elif args["amount"] != fine.share:
-            yield f"{args['institution']} claims {args['amount']}, its share is {fine.share}"
+            yield f"{args['institution']} claims {tokens(args['amount'])} tokens, its share is {tokens(fine.share)}"
         if fine is not None and seat is not None:
             fine.unclaimed &= ~(1 << seat)
         self._pay(args["institution"], args["amount"])
@@ -277,14 +291,14 @@ class Ledger:
     def _CreditWithdrawn(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         account, amount = event.args["account"], event.args["amount"]
         if self.credits.get(account, 0) != amount:
-            yield f"{account} withdraws {amount} of a credit of {self.credits.get(account, 0)}"
+            yield f"{account} withdraws {tokens(amount)} tokens of a credit of {tokens(self.credits.get(account, 0))}"
         self.credits[account] = 0
         self._pay(account, amount)
 
     def _FinesBurned(self, event: ChainEvent, _: dict[str, int]) -> Iterator[str]:
         study_id, amount = event.args["studyId"], event.args["amount"]
         if self.burnable.get(study_id, 0) != amount:
-            yield f"{amount} is burned of {self.burnable.get(study_id, 0)} burnable"
+            yield f"{tokens(amount)} tokens are burned of {tokens(self.burnable.get(study_id, 0))} that may be"
         self.burnable[study_id] = 0
         self._pay(ZERO_ADDRESS, amount)
 
@@ -295,7 +309,7 @@ class Ledger:
     @staticmethod
     def _not_negative(event: ChainEvent, free: int) -> Iterator[str]:
         if free < 0:
-            yield f"{event.name} takes {-free} more than {event.args['institution']} has free"
+            yield f"{event.name} takes {tokens(-free)} tokens more than {event.args['institution']} has free"
 
 
 @dataclass
@@ -303,6 +317,7 @@ class World:
     """study: the audited one, None before its creation. seats: of every study, by institution.
 
     join_nonces: next nonce of an institution's Join or of a referee's AllowReferee.
+    signatures: what was found of the signature under each seat's join.
     """
 
     study_id: int
@@ -312,6 +327,7 @@ class World:
     seats: dict[int, dict[str, int]] = field(default_factory=dict)
     join_nonces: dict[str, int] = field(default_factory=dict)
     referees: dict[str, bool] = field(default_factory=dict)
+    signatures: dict[int, str] = field(default_factory=dict)
 
     def apply(self, event: ChainEvent) -> Iterator[str]:
         """Yields what contradicts what happened before in matters of money."""

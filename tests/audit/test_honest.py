@@ -58,6 +58,25 @@ class TestEventfulHistory:
         for played in eventful.rounds:
             assert f"{len(played.committed)} updates signed" in report.check("commits", played.number).detail
 
+    def test_report_says_what_each_member_signed(self, eventful: Federation, report: Report) -> None:
+        assert [each.seat for each in report.agreements] == list(range(len(report.agreements)))
+        assert len(report.agreements) == report.facts["members"] > len(eventful.rounds[0].invited)
+        for each in report.agreements:
+            assert each.agreement == "0x" + eventful.plan.agreement.hex()
+            assert each.open_updates and each.max_fine == 100 * 10**18 and each.signature.startswith("verified")
+            assert each.time > 0 and each.transaction.startswith("0x") and each.name.startswith("hospital-")
+        assert [each.seat for each in report.agreements if each.left] == [2]
+        shown = report.to_json()["agreements"]
+        assert shown[0]["at"].endswith("UTC") and shown[0]["max_fine"] == str(100 * 10**18)
+        text = "\n".join(report.lines())
+        assert f"agreement 0x{eventful.plan.agreement.hex()}" in text and "updates public: agreed" in text
+
+    def test_text_has_no_python_in_it(self, report: Report) -> None:
+        text = "\n".join(report.lines(verbose=True))
+        for wrong in ("None", "True", "False", "{", "wei", "b'", "facts about", "Outcome("):
+            assert wrong not in text, wrong
+        assert " tokens" in text
+
     def test_report_is_json_and_prints(self, report: Report) -> None:
         shown = json.loads(json.dumps(report.to_json()))
         assert shown["verdict"] == "ok" and len(shown["checks"]) == len(report.checks)
