@@ -13,7 +13,7 @@ RUN := exec $(PY) -m scripts.setup.supervise
 
 export TORCH UV
 
-.PHONY: help setup kubo demo test test-python test-contracts bench lint format lock clean
+.PHONY: abi help setup kubo demo test test-python test-contracts bench lint format lock clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -32,10 +32,15 @@ test: setup kubo test-contracts test-python ## Set up and run all tests
 
 test-contracts: setup
 	@$(RUN) $(PY) -m scripts.export_abi --check
+	@$(RUN) $(PY) -m scripts.release.standard_json --check
 	@$(RUN) forge test
 
 test-python: setup kubo
 	@$(RUN) $(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+abi: setup ## Write what the packages carry of the contracts: ABIs, compiler inputs, hashes
+	@$(RUN) $(PY) -m scripts.export_abi
+	@$(RUN) $(PY) -m scripts.release.standard_json
 
 bench: setup kubo ## Measure, and write benchmarks/results.json
 	@$(RUN) $(PY) -m benchmarks
