@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Phase, Proposal, Role} from "../../contracts/interfaces/Types.sol";
+import {Phase, Proposal, Role, StudyStatus} from "../../contracts/interfaces/Types.sol";
 import {cheats} from "./support/Cheats.sol";
 import {CollegiumWorld} from "./support/CollegiumWorld.sol";
 
@@ -15,14 +15,27 @@ contract RoundHandler is CollegiumWorld {
     uint256 public finals;
     uint256 public aborts;
     string public broken;
+    /// @dev One more than the round in which hospital 3 was removed.
+    uint256 private removedIn;
+    bool private wasClosed;
+    uint40 private lastTerm;
 
     constructor() {
         found(4, 3);
     }
 
     modifier watched() {
+        (uint256 round, bool may) = (lastRound, mayOpen());
         _;
         watch();
+        if (lastRound > round && !may) broken = "a round opened in a study that was not open";
+    }
+
+    /// @dev What the sponsor said last, and the time.
+    function mayOpen() private view returns (bool) {
+        (, StudyStatus status, uint40 openUntil) = collegium.governanceOf(study);
+        if (wasClosed && status != StudyStatus.Closed) return false;
+        return status == StudyStatus.Open && (openUntil == 0 || time_() < openUntil);
     }
 
     /// @dev Ghost state: what was seen must never be seen otherwise.
@@ -37,6 +50,14 @@ contract RoundHandler is CollegiumWorld {
             if (last == 0 || round != lastRound + 1) broken = "a round opened before the last one ended";
         }
         (lastRound, lastRank) = (round, rank);
+        (, StudyStatus status, uint40 openUntil) = collegium.governanceOf(study);
+        if (wasClosed && status != StudyStatus.Closed) broken = "a closed study is open again";
+        if (openUntil < lastTerm) broken = "a term was cut";
+        (wasClosed, lastTerm) = (status == StudyStatus.Closed, openUntil);
+        if (removedIn != 0 && round >= removedIn) {
+            (address[] memory institutions,,,) = collegium.snapshotOf(study);
+            if (institutions[3] != address(0)) broken = "a removed member is in a later snapshot";
+        }
         for (uint256 r = 1; r <= round; ++r) {
             (bytes32 record,) = collegium.recordOf(study, uint32(r));
             if (firstRecord[r] == 0) {
@@ -159,6 +180,36 @@ contract RoundHandler is CollegiumWorld {
         collegium.enlist(study);
     }
 
+    /// @dev Closing ends a run, so it is rare.
+    function govern(uint256 what) external watched {
+        (, StudyStatus status,) = collegium.governanceOf(study);
+        StudyStatus wanted = what % 3 == 0 && status == StudyStatus.Open ? StudyStatus.Paused : StudyStatus.Open;
+        if (what % 32 == 1) wanted = StudyStatus.Closed;
+        if (what % 8 == 2) cheats.prank(stranger);
+        collegium.setStudyStatus(study, wanted);
+    }
+
+    /// @dev Mostly resumed, so that most of a run is not spent paused.
+    function resume() external watched {
+        collegium.setStudyStatus(study, StudyStatus.Open);
+    }
+
+    function extend(uint256 time) external watched {
+        collegium.extendStudy(study, uint40(time_() + time % (100 * WINDOW)));
+    }
+
+    /// @dev Hospital 3, by the council; the others stay above the quorum.
+    function remove(uint256 approved) external watched {
+        address institution = cheats.addr(HOSPITAL + 3);
+        uint40 deadline = uint40(time_() + 1);
+        bytes32 typeHash = keccak256("RemoveMember(uint64 studyId,address institution,uint40 deadline)");
+        bytes memory two = approvals(keccak256(abi.encode(typeHash, study, institution, deadline)));
+        if (approved % 4 != 0) two = "";
+        collegium.removeMember(study, institution, deadline, two);
+        if (two.length == 0) broken = "a member was removed without the council";
+        removedIn = lastRound + 1;
+    }
+
     /// @dev Time and one call of a stranger; run by the invariant, which keeps nothing of it.
     function end() external returns (Phase phase) {
         (phase,,) = collegium.phaseOf(study);
@@ -202,7 +253,7 @@ contract CollegiumInvariantTest {
     }
 
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[17] memory selectors = [
+        bytes4[23] memory selectors = [
             RoundHandler.wait.selector,
             RoundHandler.waitFor.selector,
             RoundHandler.openRound.selector,
@@ -218,16 +269,23 @@ contract CollegiumInvariantTest {
             RoundHandler.refute.selector,
             RoundHandler.topUp.selector,
             RoundHandler.rebond.selector,
+            RoundHandler.govern.selector,
+            RoundHandler.resume.selector,
+            RoundHandler.extend.selector,
+            RoundHandler.remove.selector,
+            RoundHandler.play.selector,
+            RoundHandler.play.selector,
             RoundHandler.play.selector,
             RoundHandler.play.selector
         ];
         targets = new FuzzSelector[](1);
         targets[0].addr = address(handler);
-        targets[0].selectors = new bytes4[](17);
-        for (uint256 i; i < 17; ++i) targets[0].selectors[i] = selectors[i];
+        targets[0].selectors = new bytes4[](23);
+        for (uint256 i; i < 23; ++i) targets[0].selectors[i] = selectors[i];
     }
 
-    /// @notice Phases only move forward, a member has one item per round, records never change, rounds end before the next opens.
+    /// @notice Phases only move forward, a member has one item per round, records never change, rounds end before the next opens;
+    ///         none opens in a paused, closed or expired study, and only the council removes.
     function invariant_nothing_seen_is_ever_seen_otherwise() public view {
         string memory broken = handler.broken();
         if (bytes(broken).length != 0) revert Broken(broken);
