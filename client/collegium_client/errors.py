@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collegium.errors import CollegiumError, PreconditionError, TimedOutError
+from collegium.errors import CollegiumError, PreconditionError, TimedOutError, VerificationError
 
-__all__ = ["TaskFailed", "TaskInvalid", "TaskResultRejected", "TaskTimedOut"]
+__all__ = [
+    "DataMismatch",
+    "DataUnreadable",
+    "SchemaInvalid",
+    "TaskFailed",
+    "TaskInvalid",
+    "TaskResultRejected",
+    "TaskTimedOut",
+]
 
 
 class TaskInvalid(PreconditionError):
@@ -30,3 +38,21 @@ class TaskResultRejected(TaskFailed):
     """What the task handed back is not a finite tensor set of the promised names, shapes and types."""
 
     code = "task_result_rejected"
+
+
+class DataUnreadable(PreconditionError):
+    """There is no data at a path, or no program here reads its form."""
+
+    code = "data_unreadable"
+
+
+class SchemaInvalid(PreconditionError):
+    """A schema file does not say what a schema must say."""
+
+    code = "schema_invalid"
+
+
+class DataMismatch(VerificationError):
+    """Local data are not what the study's schema promises. Counts only, never values."""
+
+    code = "data_mismatch"

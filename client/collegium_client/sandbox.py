@@ -43,6 +43,7 @@ State = dict[str, NDArray[Any]]
 _START_SECONDS = 180.0
 _END_SECONDS = 2.0
 _HEADER_BYTES = 1 << 20
+_MOST_PREDICTIONS = 1 << 30
 _SEATBELT = Path("/usr/bin/sandbox-exec")
 _PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT", "TZ")
 _BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[2:]; from collegium_client.worker import main; main()"
@@ -378,6 +379,49 @@ class Sandbox:
         }
         metrics = self._call(request, self._settings.timeout_seconds).get("metrics", {})
         return {str(name): float(value) for name, value in metrics.items()}
+
+    def predict(
+        self, state: Mapping[str, NDArray[Any]], *, buffers: bytes = b""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Return checked probabilities and labels (0 or 1) of the local holdout, [n] each; None without `Task.predict`.
+
+        Raises `TaskResultRejected` for anything else.
+        """
+        self.describe()
+        self.start()
+        out = self._scratch / "out" / "predictions.safetensors"
+        request = {
+            "do": "predict",
+            "state": self._give("base", state),
+            "buffers": self._give_bytes("buffers", buffers),
+            "out": str(out),
+        }
+        if self._call(request, self._settings.timeout_seconds).get("predicted") is not True:
+            return None
+        found = _parse_tensors(_read_regular(out, _MOST_PREDICTIONS))
+        scores, labels = found.get("scores"), found.get("labels")
+        if scores is None or labels is None or scores.ndim != 1 or scores.shape != labels.shape:
+            raise TaskResultRejected("Task.predict must return two vectors of one length: probabilities and labels.")
+        if not (((scores >= 0) & (scores <= 1)).all() and np.isin(labels, (0, 1)).all()):
+            raise TaskResultRejected(
+                "Task.predict returned something else than probabilities and labels.",
+                hint="Probabilities lie between 0 and 1, labels are 0 or 1.",
+            )
+        return scores.astype(np.float32), labels.astype(np.float32)
+
+    def export_onnx(self, state: Mapping[str, NDArray[Any]], *, buffers: bytes = b"") -> tuple[bytes, dict[str, Any]]:
+        """Return the model as an ONNX file, unchecked bytes of the task's process, and what it says of them."""
+        self.describe()
+        self.start()
+        out = self._scratch / "out" / "model.onnx"
+        request = {
+            "do": "export",
+            "state": self._give("base", state),
+            "buffers": self._give_bytes("buffers", buffers),
+            "out": str(out),
+        }
+        answer = self._call(request, self._settings.timeout_seconds)
+        return _read_regular(out, 4 * _size_of_tensors(self._description) + (16 << 20)), answer
 
     def _give(self, name: str, state: Mapping[str, NDArray[Any]]) -> str:
         path = self._scratch / "in" / f"{name}.safetensors"

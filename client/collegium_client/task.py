@@ -60,6 +60,17 @@ class Task:
         """Return measures of the model on a dataset; they never leave the institution."""
         return {}
 
+    def predict(self, model: Any, data: Any) -> tuple[Any, Any] | None:
+        """Return probabilities of the positive class and labels 0 or 1, one per case; None for other problems.
+
+        They stay at the institution; `collegium model evaluate` counts them.
+        """
+        return None
+
+    def example(self) -> Any:
+        """Return an input of one case that holds no data, such as zeros; `collegium model export` traces it."""
+        return None
+
     def num_examples(self, train: Any) -> int:
         """Return what the update weighs before rounding; by default the size of the training set."""
         return len(train)

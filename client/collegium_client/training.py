@@ -147,6 +147,21 @@ class Training:
             found = self.task.metrics(model, self.holdout)
         return {str(name): float(value) for name, value in found.items()}
 
+    def predict(
+        self, state: Mapping[str, torch.Tensor], buffers: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return (probabilities float32 [n], labels float32 [n]) on the holdout; None when the task gives none."""
+        if self.holdout is None:
+            return None
+        model = self._model(state, buffers)
+        model.eval()
+        with torch.no_grad():
+            found = self.task.predict(model, self.holdout)
+        if found is None:
+            return None
+        scores, labels = (torch.as_tensor(part).detach().to("cpu", torch.float32).reshape(-1) for part in found)
+        return scores, labels
+
 
 def _optimizer(task: Task, model: torch.nn.Module) -> torch.optim.Optimizer:
     trainable = [value for value in model.parameters() if value.requires_grad]

@@ -86,7 +86,13 @@ class _Server:
         self.versions = {"torch": torch.__version__, "cuda": torch.cuda.is_available()}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        handlers = {"describe": self._describe, "train": self._train, "evaluate": self._evaluate}
+        handlers = {
+            "describe": self._describe,
+            "train": self._train,
+            "evaluate": self._evaluate,
+            "predict": self._predict,
+            "export": self._export,
+        }
         return handlers[request["do"]](request)
 
     @property
@@ -156,6 +162,18 @@ class _Server:
 
     def _evaluate(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"metrics": self.training.evaluate(self._load(request["state"]), self._load(request["buffers"]))}
+
+    def _predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        found = self.training.predict(self._load(request["state"]), self._load(request["buffers"]))
+        if found is not None:
+            self._save(dict(zip(("scores", "labels"), found, strict=True)), request["out"])
+        return {"predicted": found is not None}
+
+    def _export(self, request: dict[str, Any]) -> dict[str, Any]:
+        from collegium_client import exporting
+
+        state, buffers = self._load(request["state"]), self._load(request["buffers"])
+        return exporting.write_onnx(self.task, state, buffers, Path(request["out"]))
 
 
 if __name__ == "__main__":
