@@ -1,6 +1,6 @@
-"""council admit, suspend, allow-referee, remove-member, show, sign, submit: k of n signatures, also offline.
+"""council admit, suspend, allow-referee, show, sign, submit, and study remove-member: k of n signatures, also offline.
 
-The first four write a file; `sign` needs no network; `submit` carries the signatures with any funded key.
+What draws a decision up writes a file; `sign` needs no network; `submit` carries the signatures with any funded key.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = [
     "council_admit",
     "council_allow_referee",
-    "council_remove_member",
     "council_show",
     "council_sign",
     "council_submit",
     "council_suspend",
+    "study_remove_member",
 ]
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -132,7 +132,7 @@ def council_allow_referee(app: App, referee: str, withdraw: bool, valid: str, ou
 @click.argument("institution")
 @_VALID
 @_OUTPUT
-def council_remove_member(app: App, study: int, institution: str, valid: str, output: Path | None) -> Shown:
+def study_remove_member(app: App, study: int, institution: str, valid: str, output: Path | None) -> Shown:
     """Draw up that INSTITUTION has no seat in STUDY from the next round on. Its stake is released, not fined."""
     from collegium.records import RemoveMember, checksum_address
 

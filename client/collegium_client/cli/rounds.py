@@ -118,4 +118,5 @@ def round_open(app: App, study: int, role: str) -> Shown:
     number = Contracts(chain).study(study).round + 1
     with home.outbox(chain) as outbox:
         sent = send(app, chain, outbox, [intents.open_round(study, number)], question=f"Open round {number}?")
-    return Shown({"study": study, "round": number, **sent.to_json()}, f"Round {number} of study {study} is open.")
+    done = f"Round {number} of study {study} is open." if sent.receipts else "Nothing was sent."
+    return Shown({"study": study, "round": number, **sent.to_json()}, done)

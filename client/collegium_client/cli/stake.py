@@ -12,6 +12,9 @@ from collegium.errors import InsufficientStakeError, PreconditionError
 __all__ = ["stake_claim", "stake_deposit", "stake_status", "stake_unlock", "stake_withdraw"]
 
 
+PERMIT_SECONDS = 3600
+
+
 def _open(app: App, role: str = "institution") -> tuple[Any, Any]:
     from collegium_client.home import Home
 
@@ -22,9 +25,11 @@ def _open(app: App, role: str = "institution") -> tuple[Any, Any]:
 @command(sends=True)
 @click.argument("amount")
 @click.option("--for", "institution", help="Deposit for another institution.")
-def stake_deposit(app: App, amount: str, institution: str | None) -> Shown:
+@click.option("--permit", is_flag=True, help="One transaction: sign an ERC-2612 permit instead of sending an approval.")
+def stake_deposit(app: App, amount: str, institution: str | None, permit: bool) -> Shown:
     """Deposit AMOUNT tokens (a decimal number) as free stake."""
     from collegium.chain import Contracts, intents
+    from collegium.chain.permit import permit_digest
     from collegium_client.plan import format_tokens, parse_tokens
 
     from .sending import send
@@ -39,7 +44,12 @@ def stake_deposit(app: App, amount: str, institution: str | None) -> Shown:
             hint="Get stake tokens from the operator of the federation.",
         )
     bonds = chain.address_of("Bonds")
-    steps = intents.deposit_for(bonds, institution, units) if institution else intents.deposit(bonds, units)
+    if permit:
+        deadline = chain.now() + PERMIT_SECONDS
+        signature = chain.signer.sign_digest(permit_digest(chain, chain.signer.address, units, deadline))
+        steps = [intents.deposit_with_permit(institution or chain.signer.address, units, deadline, signature)]
+    else:
+        steps = intents.deposit_for(bonds, institution, units) if institution else intents.deposit(bonds, units)
     with home.outbox(chain) as outbox:
         sent = send(app, chain, outbox, steps, question=f"Deposit {amount} tokens?")
     free = contracts.stake(institution or chain.signer.address).free
