@@ -29,6 +29,7 @@ from collegium.errors import (
     StoreUnreachableError,
     UnauthorizedError,
 )
+from collegium.extras import require
 from collegium.storage.cid import CHUNK_BYTES, RAW, Cid, Content, cid_of, parse_cid
 from collegium.storage.errors import StoreAddressError, StoreAnswerError
 from collegium.storage.store import PIECE_BYTES, verified
@@ -202,6 +203,7 @@ class KuboStore:
         """The client library, imported at first use: it pulls in a network stack of its own."""
         with self._lock:
             if self._made is None:
+                require("kubo", "ipfshttpclient")
                 warnings.filterwarnings("ignore", message="The 'strict' parameter", category=FutureWarning)
                 import ipfshttpclient
 

@@ -21,6 +21,7 @@ from urllib.error import URLError
 from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
+from collegium.extras import require
 from collegium.storage.errors import KuboFailedError, KuboMissingError
 
 __all__ = ["KuboDaemon", "create_swarm_key", "find_kubo"]
@@ -298,6 +299,7 @@ class KuboDaemon:
 
 def _start_time(pid: int) -> float:
     """When a process began, unix seconds; 0 when it is gone. Tells a process from a later one of the same id."""
+    require("kubo", "psutil")
     import psutil  # type: ignore[import-untyped, unused-ignore]
 
     try:
