@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from collegium.storage.errors import StoreAddressError
@@ -11,12 +12,13 @@ from collegium.storage.folder import BlobFolder
 from collegium.storage.multi import MultiStore
 from collegium.storage.remote import RemoteStore
 from collegium.storage.store import DigestSigner, Store
+from collegium.transport.client import Transport
 
 __all__ = ["open_store", "open_stores"]
 
 _HINT = (
-    "Write file:///folder, http://host:port (an embedded store), kubo://host:port (the RPC of Kubo) "
-    "or car:///file (an archive)."
+    "Write file:///folder, http://host:port (an embedded store), kubo://host:port (the RPC of Kubo), "
+    "gateway+https://host (a trustless gateway) or car:///file (an archive)."
 )
 
 
@@ -28,12 +30,14 @@ def open_store(
     chain_id: int = 0,
     quota_bytes: int | None = None,
     timeout: float = 10.0,
+    transport: Transport | None = None,
 ) -> Store:
     """The store at an address.
 
-    uri: `file:///folder`; `car:///file`; `http[s]://host:port`; `kubo[+https]://[user:password@]host:port`.
+    uri: `file:///folder`; `car:///file`; `http[s]://host:port`; `kubo[+https]://[user:password@]host:port`;
+    `gateway+http[s]://host[:port]`.
     signer, study_id, chain_id: for writing to an embedded store. quota_bytes: for a folder.
-    timeout: seconds of silence after which a store counts as unreachable.
+    timeout: seconds of silence after which a store counts as unreachable. transport: how servers are reached.
 
     Raises:
         StoreAddressError: the address cannot be understood.
@@ -51,7 +55,11 @@ def open_store(
     if parts.scheme == "car":
         return _open_archive(uri)
     if parts.scheme in ("http", "https"):
-        return RemoteStore(uri, signer, study_id, chain_id=chain_id, timeout=timeout)
+        return RemoteStore(uri, signer, study_id, chain_id=chain_id, timeout=timeout, transport=transport)
+    if parts.scheme in ("gateway+http", "gateway+https"):
+        from collegium.storage.gateway import GatewayStore
+
+        return GatewayStore(uri.removeprefix("gateway+"), timeout=timeout)
     if parts.scheme in ("kubo", "kubo+https"):
         if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
             raise StoreAddressError("A Kubo address has a host and a port only.", hint=_HINT)
@@ -75,9 +83,11 @@ def open_stores(
     *,
     chain_id: int = 0,
     timeout: float = 10.0,
+    transport: Transport | None = None,
 ) -> MultiStore:
     """All stores of a list as one; the first is written to."""
-    return MultiStore([open_store(uri, signer, study_id, chain_id=chain_id, timeout=timeout) for uri in uris])
+    options: dict[str, Any] = {"chain_id": chain_id, "timeout": timeout, "transport": transport}
+    return MultiStore([open_store(uri, signer, study_id, **options) for uri in uris])
 
 
 def _open_archive(uri: str) -> Store:

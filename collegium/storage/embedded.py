@@ -34,6 +34,7 @@ from collegium.storage.errors import StoreRequestError
 from collegium.storage.folder import BlobFolder
 from collegium.storage.http_server import HttpServer, Response
 from collegium.storage.ledger import WriterLedger
+from collegium.storage.trustless import GATEWAY_PREFIX, GatewayRoutes
 
 __all__ = ["Authorize", "BlobFolder", "EmbeddedStoreServer", "Response", "StoreRoutes"]
 
@@ -75,7 +76,9 @@ class _Refusal(Exception):
 
 
 class StoreRoutes:
-    """GET, HEAD and PUT of `/v1/blobs/{cid}`, without sockets: any HTTP server can call `handle`.
+    """GET, HEAD and PUT of `/v1/blobs/{cid}`, GET and HEAD of `/ipfs/{cid}`, without sockets.
+
+    Any HTTP server can call `handle`.
 
     authorize: decides who may write. chain_id: part of what writers sign. max_blob_bytes: limit of one
     blob. quota_bytes: limit of one node key, None for no limit. clock: unix seconds. egress: where a blob is noted
@@ -96,6 +99,7 @@ class StoreRoutes:
         self.folder = folder
         self._egress = egress
         self.ledger = WriterLedger(folder, quota_bytes=quota_bytes)
+        self._gateway = GatewayRoutes(folder)
         self._authorize = authorize
         self._chain_id = chain_id
         self._max_blob_bytes = max_blob_bytes
@@ -125,6 +129,8 @@ class StoreRoutes:
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: _Counted) -> Response:
         name = path.partition("?")[0]
+        if name.startswith(GATEWAY_PREFIX) and method in ("GET", "HEAD"):
+            return self._give_blocks(method, path, headers)
         if not name.startswith(PREFIX):
             raise _Refusal(HTTPStatus.NOT_FOUND, StoreRequestError(f"There is nothing at {name[:200]!r}."))
         if method not in ("GET", "HEAD", "PUT"):
@@ -140,16 +146,24 @@ class StoreRoutes:
         return self._get(cid)
 
     def _get(self, cid: Cid) -> Response:
-        file = self.folder.open(cid)
         size = self.folder.size_of(cid)
+        response = Response(HTTPStatus.OK, _blob_headers(cid, size), self.folder.open(cid))
+        return self._served(response, cid, size)
+
+    def _give_blocks(self, method: str, path: str, headers: Mapping[str, str]) -> Response:
+        response, blob = self._gateway.answer(method, path, headers)
+        return response if method == "HEAD" else self._served(response, blob, int(response.headers["Content-Length"]))
+
+    def _served(self, response: Response, blob: Cid, size: int) -> Response:
+        """The answer, once it is noted that it leaves."""
         if self._egress is not None:
             try:
-                self._egress.record("served", "anybody", cid=cid.text, size=size)
+                self._egress.record("served", "anybody", cid=blob.text, size=size)
             except CollegiumError:
-                file.close()
+                response.discard()
                 raise
         metrics.count("ipfs_bytes_total", size, dir="out")
-        return Response(HTTPStatus.OK, _blob_headers(cid, size), file)
+        return response
 
     def _head(self, cid: Cid, headers: Mapping[str, str]) -> Response:
         """Whether the blob is here; a signed one also asks whether a PUT would be accepted."""

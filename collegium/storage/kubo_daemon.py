@@ -116,6 +116,11 @@ class KuboDaemon:
         login = ":".join(quote(part, safe="") for part in self._authorization) + "@" if self._authorization else ""
         return f"kubo://{login}127.0.0.1:{self._port}"
 
+    @property
+    def gateway_uri(self) -> str:
+        """Address of its trustless gateway for `open_store`; it gives what the daemon has and fetches nothing."""
+        return f"gateway+{(self.repository / 'gateway').read_text().strip()}"
+
     def start(self) -> KuboDaemon:
         """Start and wait until the RPC answers.
 

@@ -14,7 +14,7 @@ from collegium.storage.store import Store
 
 __all__ = ["RecordedStore", "backend_of"]
 
-_BACKENDS = {"RemoteStore": "embedded", "KuboStore": "kubo", "BlobFolder": "folder"}
+_BACKENDS = {"RemoteStore": "embedded", "KuboStore": "kubo", "BlobFolder": "folder", "GatewayStore": "gateway"}
 
 
 def backend_of(store: object) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_LINKS",
     "BlockSource",
     "Importer",
+    "block_sizes",
     "file_size_of",
     "read_blob",
 ]
@@ -145,6 +146,21 @@ def file_size_of(block: bytes, cid: Cid) -> int:
         UnixFsError: not a file node of the profile.
     """
     return len(block) if cid.codec == RAW else _parse_node(block, cid)[1]
+
+
+def block_sizes(size: int) -> Iterator[int]:
+    """Bytes of every block of a file of `size` bytes, each node before what is below it."""
+    return _sizes_below(size, _height_of(size))
+
+
+def _sizes_below(size: int, height: int) -> Iterator[int]:
+    if height == 0:
+        yield size
+        return
+    parts = _child_sizes(size, height)
+    yield _tree_bytes(size, height) - sum(_tree_bytes(part, height - 1) for part in parts)
+    for part in parts:
+        yield from _sizes_below(part, height - 1)
 
 
 @dataclass(frozen=True)
