@@ -131,7 +131,7 @@ def _number(numbers: Any, name: str, optional: bool) -> tuple[Column, list[str]]
 
 def round_outward(low: float, high: float) -> tuple[float, float]:
     """The range widened to one significant digit of its length, to zero where it starts close to it."""
-    length = high - low or abs(high) or 1.0
+    length = max(high - low, abs(high) * 1e-9, 1e-9)
     step = 10.0 ** math.floor(math.log10(length))
     bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
     if low >= 0 and bottom <= 2 * length:

@@ -95,7 +95,8 @@ class Schema:
         if rest.pop("format", None) != FORMAT:
             raise ValueError(f'format must be "{FORMAT}"')
         columns = tuple(_parse_column(dict(each)) for each in rest.pop("columns", []))
-        lists: dict[str, Any] = {name: tuple(rest.pop(name)) for name in ("classes", "size", "modalities", "window") if name in rest}
+        names = ("classes", "size", "modalities", "window")
+        lists: dict[str, Any] = {name: tuple(rest.pop(name)) for name in names if name in rest}
         unknown = set(rest) - {"kind", "target", "group", "allow_burned_in"}
         if unknown:
             raise ValueError(f"unknown names: {', '.join(sorted(unknown))}")

@@ -12,22 +12,15 @@ Key = TypeVar("Key")
 
 
 def suppress(cells: Mapping[Key, int], smallest: int = SMALLEST) -> dict[Key, int | None]:
-    """The cells of one partition with None for hidden ones; zero is no secret.
+    """The cells of one partition with None for hidden ones; a zero is no secret beside a large cell.
 
-    A cell below `smallest` is hidden. So is then the smallest of the others, because their total is known and one
-    hidden cell alone could be computed from it. A total below `smallest` hides every cell. Raises ValueError for
-    `smallest` below 3, where two hidden cells of 1 would follow from their sum.
+    One cell below `smallest` hides all that are not zero: their total is known, and whichever of the others stayed
+    visible would narrow it down. Without any large cell, and with a total below `smallest`, everything is hidden.
+    Raises ValueError for `smallest` below 3, where two hidden ones would follow from their sum.
     """
     if smallest < 3:
         raise ValueError("the smallest cell that hides anything is 3")
-    present = {key: count for key, count in cells.items() if count}
-    if sum(present.values()) < smallest:
+    if max(cells.values(), default=0) < smallest:
         return dict.fromkeys(cells, None)
-    hidden = {key for key, count in present.items() if count < smallest}
-    if hidden:
-        rest = {key: count for key, count in present.items() if key not in hidden}
-        if not rest:
-            # Only small cells: which of them are empty would tell too much about the others.
-            return dict.fromkeys(cells, None)
-        hidden.add(min(rest, key=lambda key: rest[key]))
-    return {key: None if key in hidden else count for key, count in cells.items()}
+    is_hidden = any(0 < count < smallest for count in cells.values())
+    return {key: None if is_hidden and count else count for key, count in cells.items()}
