@@ -13,7 +13,7 @@ RUN := exec $(PY) -m scripts.setup.supervise
 
 export TORCH UV
 
-.PHONY: abi help setup kubo demo test test-python test-contracts bench lint format lock clean
+.PHONY: abi help setup kubo demo test test-python test-contracts bench lint wheel sbom release format lock clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -41,6 +41,15 @@ test-python: setup kubo
 abi: setup ## Write what the packages carry of the contracts: ABIs, compiler inputs, hashes
 	@$(RUN) $(PY) -m scripts.export_abi
 	@$(RUN) $(PY) -m scripts.release.standard_json
+
+wheel: setup ## Build the wheel and the source archive of the last commit into build/release
+	@$(PY) -m scripts.release.packages
+
+sbom: setup ## Write the bill of materials of the wheel into build/release
+	@$(PY) -m scripts.release.sbom
+
+release: setup ## Wheel, source archive, bill of materials, checksums in build/release
+	@$(PY) -m scripts.release
 
 bench: setup kubo ## Measure, and write benchmarks/results.json
 	@$(RUN) $(PY) -m benchmarks

@@ -1,1 +1,1 @@
-"""What a release carries besides code: the compiler's inputs, so that anybody can compile the contracts again."""
+"""What a release carries: packages, bill of materials, checksums, and the compiler's inputs for compiling again."""
