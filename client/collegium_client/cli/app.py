@@ -58,6 +58,8 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "remove-member": ("council", "Draw up that an institution leaves a study, for the council to sign."),
         "settle": ("study", "Write down what time decided; anybody may."),
     },
+    "task": {"new": ("task", "Write a working task for a table or images: model, metrics, schema, tests.")},
+    "data": {"check": ("data", "Check local data against a schema; counts only, small ones hidden.")},
     "train": {
         "run": ("train", "Take part in the rounds of a study."),
         "dry-run": ("train", "Train and encode one update, send nothing."),
@@ -79,8 +81,10 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "list": ("store", "List what a folder or a Kubo daemon keeps."),
         "verify": ("store", "Hash what a store keeps; exit 4 when something is damaged."),
         "remove": ("store", "Let go of blobs."),
+        "prune": ("retention", "Let go of the updates whose retention term is over."),
         "export": ("store", "Write blobs to a CAR archive."),
         "import": ("store", "Check a CAR archive and keep its blobs."),
+        "swarm-init": ("store", "Write key and settings of a Kubo daemon in a private swarm."),
     },
     "log": {
         "show": ("log", "Show what left this home, and where it went."),
@@ -91,7 +95,10 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "verify": ("contracts", "Publish sources at block explorers, or compare them with the chain."),
         "standard-json": ("contracts", "Write the compiler's inputs, for an explorer's own page."),
     },
-    "config": {"show": ("setup", "Show the settings and where each comes from.")},
+    "config": {
+        "show": ("config", "Show the settings and where each comes from."),
+        "set": ("config", "Change settings in collegium.toml."),
+    },
     "devnet": {
         "up": ("devnet", "Start a local chain in the background."),
         "down": ("devnet", "Stop it."),
@@ -104,6 +111,8 @@ _GROUPS = {
     "council": "Decisions that k of n sign, also offline.",
     "stake": "Deposits, locks and rewards.",
     "study": "Studies and their plans.",
+    "task": "Code that a study trains.",
+    "data": "Local data; nothing leaves.",
     "train": "Local training and rounds.",
     "round": "Where a study stands.",
     "model": "Finalized models.",

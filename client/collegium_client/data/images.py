@@ -21,6 +21,7 @@ from collegium.extras import require
 from collegium_client.errors import DataMismatch, DataUnreadable
 
 from .schema import Schema
+from .tables import named_path
 
 __all__ = ["ImageCases", "ImageFile", "Refused", "list_images", "read_gray", "read_images"]
 
@@ -104,7 +105,7 @@ def read_images(folder: str | Path, schema: Schema) -> ImageCases:
     """Read every image that is not refused. Raises as `list_images`, and `DataMismatch` when none is left."""
     found: list[tuple[Gray, int, bytes]] = []
     refused: Counter[str] = Counter()
-    for file in list_images(Path(folder).expanduser(), schema):
+    for file in list_images(named_path(folder), schema):
         try:
             pixels, key = read_gray(file, schema)
         except Refused as error:

@@ -15,7 +15,7 @@ from collegium_client.errors import DataMismatch, DataUnreadable
 
 from .schema import Column, Schema
 
-__all__ = ["ColumnState", "TableCases", "encode_cases", "judge_column", "read_frame", "read_table"]
+__all__ = ["ColumnState", "TableCases", "encode_cases", "judge_column", "named_path", "read_frame", "read_table"]
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": "", ".pq": ""}
 Floats = NDArray[np.float32]
@@ -71,6 +71,15 @@ def read_frame(path: Path) -> Any:
         ) from None
 
 
+def named_path(path: str | Path) -> Path:
+    """The path that `[data]` names. Raises `DataUnreadable` when it names none."""
+    if not str(path):
+        raise DataUnreadable(
+            "No data are named.", hint='Set [data] path = "/…" and its folder in training.read, in collegium.toml.'
+        )
+    return Path(path).expanduser()
+
+
 def judge_column(series: Any, column: Column) -> ColumnState:
     """Sort the cells of a column into good, missing, malformed and outside."""
     import pandas
@@ -105,7 +114,7 @@ def _category_of(series: Any) -> Any:
 
 def read_table(path: str | Path, schema: Schema) -> TableCases:
     """Read a table by its schema. Raises `DataUnreadable`, and `DataMismatch` when anything breaks the schema."""
-    frame = read_frame(Path(path).expanduser())
+    frame = read_frame(named_path(path))
     states = {column.name: judge_column(frame[column.name], column)
               for column in schema.columns if column.type != "ignored" and column.name in frame}  # fmt: skip
     problems = find_problems(schema, list(frame.columns), states)
