@@ -7,12 +7,18 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collegium.chain import Intent
 from collegium.egress import EgressLog, about, origin_of
 from collegium.errors import CoordinatorUnreachableError
 from collegium.observability.tracing import span
+from collegium.transport.client import Transport
+from collegium.transport.errors import CertificateError
+from collegium.transport.failures import failure_of
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Couriers", "Errand"]
 
@@ -46,18 +52,29 @@ class Errand:
 
 
 class Couriers:
-    """The coordinators' intakes by address. egress: where a message is noted before it goes."""
+    """The coordinators' intakes by address.
+
+    egress: where a message is noted before it goes. transport: how they are reached and what they must prove.
+    """
 
     def __init__(
-        self, urls: Sequence[str], *, report: Callable[..., None] | None = None, egress: EgressLog | None = None
+        self,
+        urls: Sequence[str],
+        *,
+        report: Callable[..., None] | None = None,
+        egress: EgressLog | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        import requests
-
         self._urls = tuple(urls)
         self._egress = egress
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._transport = transport or Transport()
+        self._sessions: dict[str, requests.Session] = {}
         self._report = report or (lambda *_, **__: None)
+
+    def _session(self, url: str) -> requests.Session:
+        if url not in self._sessions:
+            self._sessions[url] = self._transport.session(url)
+        return self._sessions[url]
 
     def hand(self, errand: Errand) -> bool:
         """Offer the message to every coordinator that has not taken it; true when any has it now."""
@@ -91,10 +108,12 @@ class Couriers:
                 self._egress.record("message", origin_of(url), data, topic=errand.topic)
         try:
             with span(f"hand {errand.topic}"):
-                answer = self._session.post(f"{url}/v1/{errand.topic}", data=data, headers=headers, timeout=TIMEOUT)
-        except requests.RequestException as error:
+                session = self._session(url)
+                answer = session.post(f"{url}/v1/{errand.topic}", data=data, headers=headers, timeout=TIMEOUT)
+        except (requests.RequestException, CertificateError) as error:
+            known = error if isinstance(error, CertificateError) else failure_of(error)
             raise CoordinatorUnreachableError(
-                f"The coordinator {url} does not answer ({type(error).__name__}).",
+                known.message if known else f"The coordinator {url} does not answer ({type(error).__name__}).",
                 hint="The client carries the message itself before the deadline.",
             ) from error
         if answer.status_code == 202:
@@ -115,12 +134,12 @@ class Couriers:
                 self._egress.contact(url)
             try:
                 where = {"study": study_id, "round": round}
-                answer = self._session.get(f"{url}/v1/attestations", params=where, timeout=TIMEOUT)
+                answer = self._session(url).get(f"{url}/v1/attestations", params=where, timeout=TIMEOUT)
                 items = answer.json().get("items", []) if answer.status_code == 200 else []
                 for text in items:
                     item = bytes.fromhex(str(text))
                     if len(item) == 81:
                         found.setdefault(item[0], item)
-            except (requests.RequestException, ValueError, AttributeError) as error:
+            except (requests.RequestException, CertificateError, ValueError, AttributeError) as error:
                 logger.debug("%s: %s", url, error)
         return [found[index] for index in sorted(found)]

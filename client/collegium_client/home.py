@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collegium.errors import KeyMissingError, PreconditionError
 from collegium.files import write_atomically
@@ -20,11 +20,12 @@ from .settings import FILE, Settings
 from .task import Approvals
 
 if TYPE_CHECKING:
-    from collegium.chain import Chain, Indexer, Journal, Outbox, Signer
+    from collegium.chain import Chain, Indexer, Journal, NetworkSettings, Outbox, Signer
     from collegium.egress import EgressLog
     from collegium.inputs import BlobSource
     from collegium.records import Format
     from collegium.storage import BlobFolder, MultiStore, Store
+    from collegium.transport.client import Transport
 
 __all__ = ["Home"]
 
@@ -105,12 +106,21 @@ class Home:
 
     def chain(self, role: str | None = None) -> Chain:
         """Connect; with a role, transactions are signed by that key."""
-        from collegium.chain import Chain, NetworkSettings
+        from collegium.chain import Chain
+
+        # Whoever only reads a chain, an auditor for one, may have no home at all.
+        egress = self.egress if (self.folder / FILE).exists() else None
+        return Chain.connect(self.network, self.signer(role) if role else None, egress=egress)
+
+    @property
+    def network(self) -> NetworkSettings:
+        """The `[network]` table."""
+        from collegium.chain import NetworkSettings
 
         get = self.settings.get
         deployment = get("network", "deployment")
         confirmations = get("network", "confirmations")
-        settings = NetworkSettings(
+        return NetworkSettings(
             rpc_url=get("network", "rpc_url"),
             chain_id=get("network", "chain_id"),
             deployment=self.settings.path("network", "deployment") if deployment else None,
@@ -129,6 +139,13 @@ class Home:
         from collegium import egress
 
         return egress.EgressLog(self.folder / "state" / egress.FILE)
+
+    @cached_property
+    def transport(self) -> Transport:
+        """How coordinators and stores are reached: proxy, TLS, and what each must prove."""
+        from .reaching import make_transport
+
+        return make_transport(self, self._signers)
 
     @property
     def state(self) -> Path:
@@ -168,7 +185,8 @@ class Home:
         """Own folder first, then every other store."""
         from collegium.storage import MultiStore, open_store
 
-        return MultiStore([self.store, *(open_store(uri, chain_id=chain_id) for uri in self.settings.read_stores)])
+        others = (open_store(uri, chain_id=chain_id, transport=self.transport) for uri in self.settings.read_stores)
+        return MultiStore([self.store, *others])
 
     def stores_to_push(self, study_id: int, chain_id: int, signer: Signer) -> list[Store]:
         """Where a revealed blob goes, noted in the egress log: own published stores and those of the coordinators."""
@@ -176,7 +194,8 @@ class Home:
         from collegium.storage.recorded import RecordedStore
 
         uris = dict.fromkeys([*self.settings.get("stores", "own"), *self.settings.push_stores])
-        opened = (open_store(str(uri), signer, study_id, chain_id=chain_id) for uri in uris)
+        options: dict[str, Any] = {"chain_id": chain_id, "transport": self.transport}
+        opened = (open_store(str(uri), signer, study_id, **options) for uri in uris)
         return [RecordedStore(store, self.egress) for store in opened]
 
     def blobs(self, format: Format, chain_id: int = 0) -> BlobSource:

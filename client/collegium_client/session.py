@@ -124,7 +124,7 @@ def open_node(
             folder=folder,
             source=source,
             pusher=Pusher(home.stores_to_push(study_id, chain.chain_id, chain.signer), folder, log),
-            couriers=Couriers(home.settings.coordinators, report=log, egress=home.egress),
+            couriers=Couriers(home.settings.coordinators, report=log, egress=home.egress, transport=home.transport),
             sandbox=sandbox,
             state=home.state,
             models=home.folder / "models",

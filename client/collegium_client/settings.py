@@ -10,6 +10,7 @@ from typing import Any
 from collegium.config import NETWORK, OBSERVABILITY, TLS, Layered
 from collegium.hours import Hours
 from collegium.transport.proxies import Proxies
+from collegium.transport.settings import TlsSettings
 
 __all__ = ["DEFAULTS", "FILE", "NodeSettings", "SandboxSettings", "Settings"]
 
@@ -154,6 +155,11 @@ class Settings:
     def proxies(self) -> Proxies:
         """The corporate proxy, if any. Raises ConfigError."""
         return Proxies.of(self.get("network", "proxy"), self.get("network", "no_proxy"))
+
+    @property
+    def tls(self) -> TlsSettings:
+        """The `[tls]` table. Raises ConfigError."""
+        return TlsSettings.of(self.home, self._values["tls"])
 
     @property
     def coordinators(self) -> list[str]:

@@ -25,7 +25,9 @@ from collegium.storage import request
 from collegium.storage.cid import Cid, Content, cid_of
 from collegium.storage.errors import StoreAddressError, StoreAnswerError, StoreRequestError
 from collegium.storage.store import PIECE_BYTES, DigestSigner, pieces_of, verified
-from collegium.storage.words import is_loopback, printable, reason_of
+from collegium.storage.words import printable, reason_of
+from collegium.transport.client import Transport
+from collegium.transport.failures import failure_of
 
 if TYPE_CHECKING:
     import requests
@@ -43,7 +45,7 @@ class RemoteStore:
 
     url: http or https, an optional path before `/v1/blobs` included. signer, study_id, chain_id: needed for
     writing only. timeout: seconds for connecting and for each silence. attempts: tries when the store does
-    not answer, with growing pauses between them.
+    not answer, with growing pauses between them. transport: how the server is reached and what it must prove.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class RemoteStore:
         attempts: int = 3,
         pause: float = 0.25,
         clock: Callable[[], float] = time.time,
+        transport: Transport | None = None,
     ) -> None:
         parts = urlsplit(url)
         try:
@@ -68,7 +71,6 @@ class RemoteStore:
                 f"{url!r} is not the address of a store.", hint="Write it as http://host:port.", url=url
             )
         self._url = url.rstrip("/")
-        self._is_loopback = is_loopback(parts.hostname or "")
         self._signer = signer
         self._study_id = study_id
         self._chain_id = chain_id
@@ -76,6 +78,7 @@ class RemoteStore:
         self._attempts = max(1, attempts)
         self._pause = pause
         self._clock = clock
+        self._transport = transport or Transport()
         self._local = threading.local()
 
     @property
@@ -193,13 +196,8 @@ class RemoteStore:
         """One per thread: sessions are not made to be shared."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            import requests
-
-            session = requests.Session()
-            # Proxies of the environment are for the world outside; netrc passwords are for nobody here.
-            session.trust_env = not self._is_loopback
+            session = self._transport.session(self._url, {"Accept-Encoding": "identity", "User-Agent": "collegium"})
             session.auth = lambda prepared: prepared
-            session.headers.update({"Accept-Encoding": "identity", "User-Agent": "collegium"})
             self._local.session = session
         return session
 
@@ -214,10 +212,11 @@ class RemoteStore:
         raise AssertionError("at least one attempt")
 
     def _unreachable(self, error: BaseException | None, what: str) -> StoreUnreachableError:
+        known = failure_of(error) if error is not None else None
         why = f" ({reason_of(error)})" if error is not None else ""
         return StoreUnreachableError(
-            f"The store {self.name} {what}{why}.",
-            hint="Check its address and that it runs; the blob may be in another store.",
+            f"The store {self.name} {what}: {known.message}" if known else f"The store {self.name} {what}{why}.",
+            hint=known.hint if known else "Check its address and that it runs; the blob may be in another store.",
             store=self.name,
         )
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment
 
 from collegium.errors import ConfigError
-from collegium.storage.words import is_loopback, reason_of
 
 from .errors import ProxyFailedError
 
@@ -42,6 +41,8 @@ class Proxies:
 
     def for_url(self, url: str) -> str | None:
         """The proxy for a URL, with its credentials; None goes directly. Raises ConfigError."""
+        from collegium.storage.words import is_loopback
+
         parts = urlsplit(url)
         host = parts.hostname or ""
         if self.proxy == DIRECT or is_loopback(host):
@@ -70,6 +71,8 @@ class Proxies:
     def explain(self, error: BaseException, url: str) -> ProxyFailedError | None:
         """What a failed request means when the proxy is to blame; None when it is not."""
         import requests
+
+        from collegium.storage.words import reason_of
 
         proxy = self.shown(url)
         if not proxy:

@@ -6,11 +6,14 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from collegium.cli.framework import App, Shown, command
+
+if TYPE_CHECKING:
+    from collegium.transport.client import Transport
 
 __all__ = ["announce", "enlist", "propose", "run", "status"]
 
@@ -26,6 +29,7 @@ _STUDY = click.option("--study", type=int, help="Study to serve; default: coordi
 @click.option("--read", multiple=True, help="A further store to fetch blobs from; may be repeated.")
 @click.option("--store", help="Where blobs are published besides the own folder, such as kubo://127.0.0.1:5001.")
 @click.option("--metrics", help="host:port of /metrics, /healthz and /readyz; off by default.")
+@click.option("--insecure", is_flag=True, default=None, help="Serve other machines without TLS.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
 def run(app: App, verbose: bool, read: tuple[str, ...], **flags: Any) -> Shown:
     """Run until interrupted. Stateless: restart it at any time, or let another coordinator take over."""
@@ -149,24 +153,59 @@ def step_once(home: Path, password_file: Path | None, study: int | None) -> dict
         return {"sent": coordinator.step(), **coordinator.status()}
 
 
+def _transport_to(home: Path, url: str) -> Transport:
+    """To a coordinator, as our own home knows it; without a home plain HTTP and public certificates."""
+    from collegium.chain import keystore
+    from collegium.chain.client import Chain
+    from collegium.transport.client import Transport
+    from collegium.transport.party import make_transport
+    from collegium.transport.settings import TlsSettings
+
+    from .settings import FILE, CoordinatorSettings
+
+    if not url.startswith("https://") or not (home / FILE).exists():
+        return Transport()
+    settings = CoordinatorSettings.load(home)
+    pins, own = dict(settings.pins), None
+    if url == _own_url(home) and settings.node_key.exists():
+        own = keystore.address_of(settings.node_key)
+    if own:
+        pins[url] = own
+    return make_transport(
+        settings.network, settings.tls or TlsSettings(home / "tls" / "node.pem"), signer=lambda: None,
+        chain=lambda: Chain.connect(settings.network), pins=pins, coordinators=[*settings.coordinators, url],
+    )  # fmt: skip
+
+
+def _own_url(home: Path) -> str:
+    try:
+        return str(json.loads((home / "state" / "coordinator.json").read_text(encoding="utf-8"))["url"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 def read_status(home: Path, url: str | None) -> dict[str, Any]:
     """Raises CoordinatorUnreachableError or PreconditionError."""
     import requests
 
     from collegium.errors import CoordinatorUnreachableError, PreconditionError
+    from collegium.transport.failures import failure_of
 
     if url is None:
-        try:
-            url = str(json.loads((home / "state" / "coordinator.json").read_text(encoding="utf-8"))["url"])
-        except (OSError, ValueError, KeyError):
+        url = _own_url(home)
+        if not url:
             raise PreconditionError(
                 f"No coordinator has run in {home}.", hint="Start one with `collegium-coordinator run`, or pass --url."
-            ) from None
+            )
+    url = url.rstrip("/")
     try:
-        answer = requests.get(f"{url.rstrip('/')}/v1/info", timeout=5)
+        with _transport_to(home, url).session(url) as session:
+            answer = session.get(f"{url}/v1/info", timeout=5)
         answer.raise_for_status()
         return {"url": url, **answer.json()}
     except (requests.RequestException, ValueError) as error:
+        if known := failure_of(error):
+            raise known from error
         raise CoordinatorUnreachableError(
             f"The coordinator at {url} does not answer.", hint="Start it with `collegium-coordinator run`."
         ) from error

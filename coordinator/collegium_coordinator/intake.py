@@ -5,6 +5,8 @@ Anything else is refused with a reason, so that the hospital knows at once that 
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -52,7 +54,8 @@ class SlotMismatchError(VerificationError):
 class MessageIntake:
     """Checks a packed item against the round as the chain tells it and puts it into the inbox.
 
-    view: the latest known state of the study; refresh: reads the chain anew, called when a message is ahead of it.
+    view: the latest known state of the study; refresh: reads the chain anew, called when a message is ahead of it, at
+    most once in `refresh_every` seconds, so that bad messages cost the chain's node nothing beyond that.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class MessageIntake:
         inbox: Inbox,
         view: Callable[[], StudyView],
         refresh: Callable[[], StudyView],
+        refresh_every: float = 0.25,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._study_id = study_id
@@ -71,6 +75,9 @@ class MessageIntake:
         self._view = view
         self._refresh = refresh
         self._clock = clock
+        self._refresh_every = refresh_every
+        self._refreshing = threading.Lock()
+        self._refreshed_at = -math.inf
 
     def __call__(self, topic: Topic, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Accept one message: `{"study", "round", "item", "proposal" for endorsements}`, bytes as hex.
@@ -84,13 +91,29 @@ class MessageIntake:
                 hint="Ask a coordinator of your study.",
             )
         subject = _bytes(body, "proposal") if topic is Topic.ENDORSEMENTS else b""
+        seen = self._view()
         try:
-            index = self._check(self._view(), topic, round_number, wire, subject)
+            index = self._check(seen, topic, round_number, wire, subject)
         except CollegiumError:
             # The hospital may have seen a block that we have not.
-            index = self._check(self._refresh(), topic, round_number, wire, subject)
+            fresh = self._newer_than(seen)
+            if fresh is None:
+                raise
+            index = self._check(fresh, topic, round_number, wire, subject)
         self._inbox.put(Item(topic, study_id, round_number, index, subject, wire, self._clock()))
         return {"status": "accepted", "topic": topic.value, "round": round_number, "index": index}
+
+    def _newer_than(self, seen: StudyView) -> StudyView | None:
+        """A later view, read from the chain if the last time is long enough ago; None when there is none to be had."""
+        with self._refreshing:
+            known = self._view()
+            if known is not seen:
+                return known
+            now = time.monotonic()
+            if now - self._refreshed_at < self._refresh_every:
+                return None
+            self._refreshed_at = now
+            return self._refresh()
 
     def _check(self, view: StudyView, topic: Topic, round_number: int, wire: bytes, subject: bytes) -> int:
         current = view.current

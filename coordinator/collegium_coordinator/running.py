@@ -29,6 +29,12 @@ from collegium.storage.http_server import HttpServer
 from collegium.storage.multi import MultiStore
 from collegium.storage.recorded import RecordedStore
 from collegium.storage.store import Store
+from collegium.transport.binding import Domain
+from collegium.transport.gate import RosterGate
+from collegium.transport.identity import Identity
+from collegium.transport.party import make_transport
+from collegium.transport.roster import StudyRoster
+from collegium.transport.settings import TlsSettings
 
 from . import __version__
 from .aggregation import Aggregate, Inputs, compute_aggregate
@@ -79,8 +85,12 @@ class Coordinator:
         folder = BlobFolder(settings.home / "store")
         self._server = self._serve(folder)
         self._closing.callback(self._server.close)
-        further = [open_store(uri, chain_id=self.chain.chain_id) for uri in settings.read]
-        published: Store = open_store(settings.store) if settings.store else folder
+        transport = make_transport(
+            settings.network, self._tls, signer=lambda: signer, chain=lambda: self.chain,
+            pins=settings.pins, coordinators=settings.coordinators,
+        )  # fmt: skip
+        further = [open_store(uri, chain_id=self.chain.chain_id, transport=transport) for uri in settings.read]
+        published: Store = open_store(settings.store, transport=transport) if settings.store else folder
         if published is not folder:
             published = RecordedStore(published, self._egress)
             further = [published, *further]
@@ -200,6 +210,7 @@ class Coordinator:
             inbox=self._inbox,
             view=lambda: self._follower.view,
             refresh=self._follower.refresh,
+            refresh_every=self._settings.network.poll_interval,
             clock=self._time.now,
         )
         server = HttpServer(
@@ -208,9 +219,20 @@ class Coordinator:
             ),
             host=host,
             port=port,
+            gate=self._make_gate() if self._settings.speaks_tls() else None,
         )
         server.start()
         return server
+
+    @property
+    def _tls(self) -> TlsSettings:
+        return self._settings.tls or TlsSettings(self._settings.home / "tls" / "node.pem")
+
+    def _make_gate(self) -> RosterGate:
+        """TLS by our node key, for the roster of our study. Raises CertificateError."""
+        domain = Domain(self.chain.chain_id, self.chain.address_of("Collegium"))
+        roster = StudyRoster(self._indexer, lambda: self._follower.view)
+        return RosterGate(Identity(self._tls, domain, self.chain.signer), roster.require)
 
     def _shared_attestations(self, study_id: int, round_number: int) -> list[bytes]:
         return [item.wire for item in self._inbox.get(study_id, round_number, Topic.ATTESTATIONS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,10 @@ from collegium.config import NETWORK, OBSERVABILITY, TLS, Layered
 from collegium.errors import ConfigError, PreconditionError
 from collegium.hours import Hours
 from collegium.observability.serving import ObservabilitySettings
+from collegium.storage.words import is_loopback
+from collegium.transport.errors import InsecureListenError
 from collegium.transport.proxies import Proxies
+from collegium.transport.settings import TlsSettings
 
 __all__ = ["CoordinatorSettings"]
 
@@ -29,6 +33,7 @@ class CoordinatorSettings:
     gather, stagger: see `RunnerSettings`. quota_bytes: per hospital, 0 for none.
     read: further stores to fetch blobs from.
     store: where blobs are kept besides the own folder, such as kubo://127.0.0.1:5001.
+    insecure: serve other machines without TLS. tls: None for the defaults. coordinators, pins: as the client's.
     """
 
     home: Path
@@ -47,6 +52,10 @@ class CoordinatorSettings:
     read: tuple[str, ...] = ()
     store: str = ""
     threads: int = 1
+    insecure: bool = False
+    tls: TlsSettings | None = field(default_factory=lambda: None)
+    coordinators: tuple[str, ...] = field(default_factory=tuple)
+    pins: Mapping[str, str] = field(default_factory=dict)
     observability: ObservabilitySettings = field(default_factory=ObservabilitySettings)
 
     @classmethod
@@ -73,6 +82,9 @@ class CoordinatorSettings:
         # What a hospital's home reads from, a coordinator's reads from too.
         own["read"] = own["read"] or tuple(layers.table("stores").get("read", ()))
         node_key = home / Path(layers.get("keys.node")).expanduser()
+        others = layers.table("coordinators")
+        own |= {"tls": TlsSettings.of(home, layers.table("tls")), "pins": dict(others.get("pins", {}))}
+        own["coordinators"] = tuple(str(url).rstrip("/") for url in others.get("urls", ()))
         settings = cls(home, _network(home, layers.table("network")), node_key, **own,
                        observability=ObservabilitySettings(**layers.table("observability")))  # fmt: skip
         _ = settings.address, settings.schedule
@@ -82,6 +94,19 @@ class CoordinatorSettings:
     def schedule(self) -> Hours:
         """When rounds may open. Raises ConfigError."""
         return Hours.parse(self.open_hours, zone=self.time_zone)
+
+    def speaks_tls(self) -> bool:
+        """Whether the service speaks TLS. Raises InsecureListenError: it must, and the settings forbid it."""
+        mode = self.tls.mode if self.tls else "auto"
+        is_open = not is_loopback(self.address[0])
+        if mode == "on" or (mode == "auto" and is_open and not self.insecure):
+            return True
+        if is_open and not self.insecure:
+            raise InsecureListenError(
+                f"{self.listen} can be reached by other machines, and tls.mode is \"off\".",
+                hint='Set tls.mode = "auto", listen on 127.0.0.1 behind a TLS proxy, or say --insecure.',
+            )
+        return False
 
     @property
     def address(self) -> tuple[str, int]:

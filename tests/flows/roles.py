@@ -63,7 +63,7 @@ def open_hospital(
             pusher=Pusher(
                 home.stores_to_push(study_id, chain.chain_id, chain.signer) if serves else [], home.store, log
             ),
-            couriers=Couriers(home.settings.coordinators, report=log, egress=home.egress),
+            couriers=Couriers(home.settings.coordinators, report=log, egress=home.egress, transport=home.transport),
             sandbox=trainer or Trainer(about["site"]),  # type: ignore[arg-type]
             state=home.state,
             models=home.folder / "models",
