@@ -129,9 +129,6 @@ class Home:
             retry_for=get("network", "retry_for"),
             proxies=self.settings.proxies,
         )
-        # Whoever only reads a chain, an auditor for one, may have no home at all.
-        egress = self.egress if (self.folder / FILE).exists() else None
-        return Chain.connect(settings, self.signer(role) if role else None, egress=egress)
 
     @cached_property
     def egress(self) -> EgressLog:
