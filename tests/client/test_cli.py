@@ -113,6 +113,28 @@ class TestHome:
         assert data["network.chain_id"]["origin"].endswith("collegium.toml")
         assert data["node.carry_after"]["origin"] == "default"
 
+    def test_a_setting_is_changed_and_comments_stay(self, shell: Shell) -> None:
+        shell("init", "--chain-id", "5")
+        path = shell.home / "collegium.toml"
+        path.write_text("# mine\n" + path.read_text())
+        code, envelope, _ = shell("config", "set", "data.site=2", "training.threads=3", "keys.password_file=here")
+        assert code == 0 and envelope["data"]["set"]["data"] == {"site": 2}
+        assert path.read_text().startswith("# mine")
+        settings = Settings.load(shell.home, {})
+        assert (settings.data, settings.get("training", "threads")) == ({"site": 2}, 3)
+        before = path.read_bytes()
+        for wrong in ("training.treads=1", "training.threads=many", "nonsense", "=3"):
+            assert shell("config", "set", wrong)[0] == 2
+        assert path.read_bytes() == before
+
+    def test_misspelt_variables_are_told(self, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+        shell("init")
+        monkeypatch.setenv("COLLEGIUM_NETWORK_RPC_ULR", "http://127.0.0.1:1")
+        monkeypatch.setenv("COLLEGIUM_DATA_SITE", "1")
+        _, envelope, _ = shell("config", "show")
+        assert [warning for warning in envelope["warnings"] if "COLLEGIUM_NETWORK_RPC_URL" in warning]
+        assert len(envelope["warnings"]) == 1
+
     def test_keys_are_made_once(self, shell: Shell) -> None:
         shell("init")
         code, envelope, _ = shell("keys", "new", "node", "--light")

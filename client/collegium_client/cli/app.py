@@ -48,6 +48,7 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "list": ("study", "List the studies of this deployment."),
         "show": ("study", "Show a study: plan, roster, rounds, model."),
         "create": ("study", "Create a study from a plan file."),
+        "annex": ("annex", "Say in plain words what a plan means: the annex to an agreement."),
         "validate": ("study", "Check a plan file without sending anything."),
         "approve-task": ("study", "Show a task's code and approve its digest."),
         "open": ("governance", "Open the next round, or rounds one after the other."),

@@ -109,22 +109,22 @@ def council_suspend(app: App, institution: str, lift: bool, valid: str, output: 
 
 
 @command()
-@click.argument("referee")
+@click.argument("referee", required=False)
 @click.option("--withdraw", is_flag=True, help="Allow it no longer; studies that named it keep it.")
 @_VALID
 @_OUTPUT
-def council_allow_referee(app: App, referee: str, withdraw: bool, valid: str, output: Path | None) -> Shown:
-    """Draw up that new studies may name REFEREE, a contract that judges evidence."""
+def council_allow_referee(app: App, referee: str | None, withdraw: bool, valid: str, output: Path | None) -> Shown:
+    """Draw up that new studies may name REFEREE, a contract that judges evidence [default: the deployment's]."""
     from collegium.records import AllowReferee, checksum_address
 
-    address = checksum_address(referee)
     lifetime = _seconds(valid)
 
     def make(chain: Chain, contracts: Any) -> Message:
+        address = checksum_address(referee or chain.address_of("Referee"))
         nonce = chain.call("Collegium", "nonceOf", address)
         return AllowReferee(address, not withdraw, nonce, chain.now() + lifetime)
 
-    return _draw_up(app, make, output, f"referee-{address[2:10].lower()}.json")
+    return _draw_up(app, make, output, "referee.json")
 
 
 @command()

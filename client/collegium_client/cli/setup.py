@@ -1,4 +1,4 @@
-"""init, doctor, version, config show."""
+"""init, doctor, version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,9 @@ from collegium.cli.framework import App, Shown, command
 from collegium.errors import CollegiumError, ConfigError, PreconditionError
 from collegium.files import write_atomically
 
-__all__ = ["config_show", "doctor", "init", "version"]
+from .config import check_document, parse_assignments, stray_variables
+
+__all__ = ["doctor", "init", "version"]
 
 
 @command()
@@ -45,7 +46,7 @@ def init(
     """Make a home: settings, keystore folder, state. Existing keys and state are never touched."""
     import tomlkit
 
-    from collegium_client.settings import FILE, Settings
+    from collegium_client.settings import FILE
 
     path = app.home / FILE
     if path.exists() and not force:
@@ -68,25 +69,15 @@ def init(
         "coordinators": {"urls": list(coordinators) or None},
         "stores": {"read": list(stores) or None, "push": list(push) or None},
     }
-    for item in extra:
-        name, separator, text = item.partition("=")
-        table, _, key = name.partition(".")
-        if not separator or not key:
-            raise ConfigError(f"--set {item!r} is not TABLE.NAME=VALUE.", hint="For example --set training.threads=2.")
-        values.setdefault(table.strip(), {})[key.strip()] = _parse(text)
+    for table, entries in parse_assignments(extra).items():
+        values.setdefault(table, {}).update(entries)
     for table, entries in values.items():
         given = {key: value for key, value in entries.items() if value is not None}
         if given:
             section = tomlkit.table()
             section.update(given)
             document.add(table, section)
-    with tempfile.TemporaryDirectory() as fresh:
-        draft = Path(fresh) / FILE
-        draft.write_text(tomlkit.dumps(document))
-        try:
-            Settings.load(Path(fresh), {})
-        except ConfigError as error:
-            raise ConfigError(error.message.replace(str(draft), "An option or --set"), hint=error.hint) from None
+    check_document(tomlkit.dumps(document), source="An option or --set")
     for folder in ("keystore", "state", "store", "tasks", "logs"):
         (app.home / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(path, tomlkit.dumps(document).encode())
@@ -94,15 +85,6 @@ def init(
         {"home": str(app.home), "settings": str(path)},
         f"Made {app.home}.\nNext: collegium keys new institution; collegium keys new node; collegium doctor",
     )
-
-
-def _parse(text: str) -> Any:
-    import tomllib
-
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 @command()
@@ -120,22 +102,6 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return __version__ if name == "collegium" else "not installed"
-
-
-@command()
-@click.option("--origin", is_flag=True, help="Say where each value comes from.")
-def config_show(app: App, origin: bool) -> Shown:
-    """Show the settings in force."""
-    from collegium_client.settings import Settings
-
-    settings = Settings.load(app.home)
-    lines, data = [], {}
-    for table, entries in settings.tables().items():
-        for name, value in entries.items():
-            source = settings.origins.get(f"{table}.{name}", str(app.home / "collegium.toml"))
-            data[f"{table}.{name}"] = {"value": value, "origin": source} if origin else value
-            lines.append(f"{table}.{name} = {value!r}" + (f"   # {source}" if origin else ""))
-    return Shown(data, lines)
 
 
 @command()
@@ -161,6 +127,8 @@ def doctor(app: App, study: int | None, strict: bool) -> Shown:
         return True
 
     home = Home(app.home)
+    for line in stray_variables(home.settings.origins):
+        rows.append({"check": "environment", "result": "warning", "detail": line, "fix": "Unset it or mend its name."})
     check("home", lambda: str(home.require().folder))
     for role in ("institution", "node"):
         check(f"{role} key", lambda role=role: _check_key(home, role))  # type: ignore[misc]
