@@ -41,6 +41,7 @@ from collegium.records import (
     Plan,
     Proposal,
     RecordProof,
+    RemoveMember,
     Reveal,
     Section,
     Signed,
@@ -208,6 +209,7 @@ def make_messages() -> dict[str, Any]:
     samples += [Admit(a, d("f"), "Clinique Sainte-Élisabeth", 0, 1), Admit(a, records.ZERO32, "", 2**64 - 1, 0)]
     samples += [Suspend(a, True, 1, 2), Suspend(a, False, 1, 2), NodeKey(a, b, 1, 2)]
     samples += [AllowReferee(a, True, 1, 2), AllowReferee(a, False, 1, 2)]
+    samples += [RemoveMember(1, a, 1_700_000_000), extreme(RemoveMember)]
     made: dict[str, Family] = {}
     for position, message in enumerate(samples):
         kind: Any = type(message)

@@ -56,6 +56,8 @@ _PARAMETERS = {
     "registerNodeKey": ("institution", "nodeKey", "deadline", "institutionSignature", "nodeKeySignature"),
     "join": ("message", "signature"),
     "removeMember": ("studyId", "institution", "deadline", "approvals"),
+    "setStudyStatus": ("studyId", "status"),
+    "extendStudy": ("studyId", "openUntil"),
 }
 
 
@@ -359,10 +361,14 @@ class Admissions:
         if event.study_id != world.study_id or study is None:
             return
         tally.equal(f"who governs by {event.name}", args["sponsor"], study.sponsor)
-        if self._history.call(event) is not None:
+        extends = event.name == "StudyExtended"
+        given = self._arguments(event, tally, "Collegium", "extendStudy" if extends else "setStudyStatus")
+        if given is not None:
             tally.equal(f"the sender of {event.name}", self._history.transaction(event).sender, study.sponsor)
+            asked = {name: value for name, value in args.items() if name != "sponsor"}
+            tally.equal(f"what the call of {event.name} asks for", asked, dict(given))
         tally.require(study.status is not StudyStatus.CLOSED, f"{event.name} came after the study was closed")
-        if event.name == "StudyExtended":
+        if extends:
             longer = args["openUntil"] > max(study.open_until, event.time)
             tally.require(longer, f"the term was cut to {args['openUntil']}, not extended")
 

@@ -14,7 +14,7 @@ from .history import History
 from .report import Findings, utc
 from .world import World
 
-__all__ = ["check_model", "check_money", "check_records"]
+__all__ = ["check_governance", "check_model", "check_money", "check_records"]
 
 Read = tuple[str, str, tuple[Any, ...]]
 
@@ -46,6 +46,14 @@ def check_records(history: History, study: StudyView, findings: Findings) -> Non
             tally.note("the round was aborted")
         elif view.record is None:
             tally.note("the round is not over")
+
+
+def check_governance(history: History, study: StudyView, findings: Findings) -> None:
+    """`governanceOf` is what sponsor and council said last."""
+    (got,) = read_many(history, [("Collegium", "governanceOf", (study.study_id,))])
+    expected = {"sponsor": study.sponsor, "status": int(study.status), "openUntil": study.open_until}
+    if got != expected:
+        findings.of("admissions").equal("governanceOf", got, expected)
 
 
 def check_model(history: History, study: StudyView, findings: Findings) -> None:

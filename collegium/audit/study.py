@@ -26,7 +26,7 @@ from .history import History, read_history
 from .report import Agreement, Findings, Report, Tally, utc
 from .rounds import Rounds
 from .signatures import Signatures
-from .standing import check_model, check_money, check_records
+from .standing import check_governance, check_model, check_money, check_records
 from .world import Ledger, World
 
 __all__ = ["Progress", "audit_study", "replay", "run_audit"]
@@ -97,12 +97,16 @@ def run_audit(
         findings.of(name)
     with _guarded(findings.of("events"), "records: "):
         check_records(history, world.study, findings)
+    with _guarded(findings.of("admissions"), "governance: "):
+        check_governance(history, world.study, findings)
     with _guarded(findings.of("money")):
         check_money(history, world, findings)
     with _guarded(findings.of("model")):
         check_model(history, world.study, findings)
     with _guarded(findings.of("events"), "blobs: "), _kept(folder) as kept:
-        Blobs(stores, kept, world.study, findings, threads).check(world, progress)
+        blobs = Blobs(stores, kept, world.study, findings, now=history.head_time, threads=threads)
+        blobs.check(world, progress)
+        world.retention_days = blobs.retention_days
     return _report(history, world, findings), world
 
 
@@ -215,6 +219,7 @@ def _facts(study: StudyView, world: World) -> dict[str, Any]:
         "proposals_lapsed": sum(each.status is ProposalStatus.LAPSED for each in proposals),
         "fines": len(fined),
         "fined_wei": sum(args["amount"] for args in fined),
+        "retention_days": world.retention_days,
         "model_round": number,
         "model_root": "0x" + root.hex(),
         "model_cid": cid,

@@ -8,7 +8,7 @@ from pathlib import Path
 from collegium.audit import Report, audit_study
 from collegium.chain import intents
 from collegium.messages import digest, pack_approvals
-from collegium.records import Role, Suspend
+from collegium.records import Role, StudyStatus, Suspend
 from collegium.storage import MultiStore
 from collegium.storage.store import Store
 from tests.support.accounts import Account
@@ -18,8 +18,9 @@ __all__ = ["EVERY_EVENT", "audit", "play_eventful", "wrong"]
 
 EVERY_EVENT = frozenset(
     (
-        "StudyCreated", "RefereeAllowed", "RefutationsConnected", "MemberJoined", "MemberLeft", "AggregatorEnlisted",
-        "AggregatorDelisted", "RosterSnapshotted", "RoundOpened", "UpdateCommitted", "UpdateRevealed",
+        "StudyCreated", "RefereeAllowed", "RefutationsConnected", "MemberJoined", "MemberLeft", "MemberRemoved",
+        "StudyStatusChanged", "StudyExtended", "AggregatorEnlisted", "AggregatorDelisted",
+        "RosterSnapshotted", "RoundOpened", "UpdateCommitted", "UpdateRevealed",
         "UpdatesAttested", "UpdatesCertified", "ItemSkipped", "AggregateProposed", "ProposalEndorsed",
         "ProposalRefuted", "ProposalLapsed", "DutyMissed", "RoundFinalized", "RoundAborted", "CollegiumConnected",
         "InstitutionAdmitted", "InstitutionSuspended", "NodeKeyRegistered", "NodeKeyRevoked", "BondsConnected",
@@ -72,6 +73,7 @@ def play_eventful(federation: Federation) -> None:
     federation.refute_contradiction(federation.round.proposals[0])
     _take_money_out(federation)
     _leave(federation)
+    _govern(federation)
     federation.add_member("hospital-late")
     federation.add_aggregator("coordinator-late")
     federation.play_round()
@@ -154,6 +156,16 @@ def _take_money_out(federation: Federation) -> None:
     institution.send(intents.unlock(100 * TOKEN))
     federation.pass_time(48 * 3600)
     institution.send(intents.withdraw())
+
+
+def _govern(federation: Federation) -> None:
+    """The sponsor pauses, resumes and gives the study a term; the council removes a member that also aggregates."""
+    study, removed = federation.study_id, federation.members[3].institution
+    removed.send(intents.enlist(study))
+    for status in (StudyStatus.PAUSED, StudyStatus.OPEN):
+        federation.operator.send(intents.set_study_status(study, status))
+    federation.operator.send(intents.extend_study(study, federation.now() + 30 * 24 * 3600))
+    federation.send(federation.removal(removed.address))
 
 
 def _leave(federation: Federation) -> None:

@@ -17,10 +17,11 @@ from collegium import messages
 from collegium.audit.admissions import Council, check_deployment
 from collegium.audit.history import History, read_history
 from collegium.audit.report import Findings, Status, Tally
-from collegium.audit.standing import check_money, check_records
+from collegium.audit.standing import check_governance, check_money, check_records
 from collegium.audit.study import replay
 from collegium.audit.world import Ledger, World
 from collegium.chain.events import ChainEvent
+from collegium.records import StudyStatus
 from tests.support.federation import Federation
 
 from .histories import EVERY_EVENT
@@ -79,6 +80,7 @@ def check(history: History, council: Council) -> set[str]:
     if not failed:
         check_deployment(history, findings.of("deployment"))
         check_records(history, world.study, findings)
+        check_governance(history, world.study, findings)
         check_money(history, world, findings)
         failed = {each.name for each in findings.checks() if each.status is Status.MISMATCH}
     return failed
@@ -113,3 +115,33 @@ def test_act_after_its_phase_is_found(history: History, council: Council, name: 
     events = list(history.events)
     events[at] = replace(events[at], time=events[at].time + 86_400)
     assert check(replace(history, events=tuple(events)), council) & {"phases", "record"}
+
+
+@pytest.mark.parametrize("status", [StudyStatus.PAUSED, StudyStatus.CLOSED])
+def test_a_round_opened_in_a_stopped_study_is_found(history: History, council: Council, status: StudyStatus) -> None:
+    """A pause that is told before the last opening, as if the contract had not minded it."""
+    at = max(position for position, event in enumerate(history.events) if event.name == "RoundOpened")
+    said = next(event for event in history.events if event.name == "StudyStatusChanged")
+    stop = replace(said, args={**said.args, "status": int(status)}, time=history.events[at].time)
+    events = [*history.events[:at], stop, *history.events[at:]]
+    assert "phases" in check(replace(history, events=tuple(events)), council)
+
+
+def test_a_round_opened_after_the_term_is_found(history: History, council: Council) -> None:
+    at = max(position for position, event in enumerate(history.events) if event.name == "RoundOpened")
+    extended = next(position for position, event in enumerate(history.events) if event.name == "StudyExtended")
+    assert extended < at
+    event, events = history.events[extended], list(history.events)
+    events[extended] = replace(event, args={**event.args, "openUntil": history.events[at].time})
+    assert "phases" in check(replace(history, events=tuple(events)), council)
+
+
+def test_a_removed_member_in_a_later_roster_is_found(history: History, council: Council) -> None:
+    """Removed in the history before the last opening, and yet in its snapshot."""
+    at = max(position for position, event in enumerate(history.events) if event.name == "RosterSnapshotted")
+    removed = next(event for event in history.events if event.name == "MemberRemoved")
+    snapshot, events = history.events[at], list(history.events)
+    institutions, index = list(snapshot.args["institutions"]), removed.args["index"]
+    institutions[index] = removed.args["institution"]
+    events[at] = replace(snapshot, args={**snapshot.args, "institutions": institutions})
+    assert "roster" in check(replace(history, events=tuple(events)), council)

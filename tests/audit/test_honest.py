@@ -65,7 +65,7 @@ class TestEventfulHistory:
             assert each.agreement == "0x" + eventful.plan.agreement.hex()
             assert each.open_updates and each.max_fine == 100 * 10**18 and each.signature.startswith("verified")
             assert each.time > 0 and each.transaction.startswith("0x") and each.name.startswith("hospital-")
-        assert [each.seat for each in report.agreements if each.left] == [2]
+        assert [each.seat for each in report.agreements if each.left] == [2, 3]
         shown = report.to_json()["agreements"]
         assert shown[0]["at"].endswith("UTC") and shown[0]["max_fine"] == str(100 * 10**18)
         text = "\n".join(report.lines())

@@ -307,6 +307,7 @@ contract VectorsTest {
         _message("Suspend", "Suspend(address institution,bool suspended,uint64 nonce,uint40 deadline)", 4);
         _message("NodeKey", "NodeKey(address institution,address nodeKey,uint64 nonce,uint40 deadline)", 4);
         _message("AllowReferee", "AllowReferee(address referee,bool allowed,uint64 nonce,uint40 deadline)", 4);
+        _message("RemoveMember", "RemoveMember(uint64 studyId,address institution,uint40 deadline)", 3);
 
         bytes32 admitType = keccak256("Admit(address institution,bytes32 profile,string name,uint64 nonce,uint40 deadline)");
         (bytes[] memory inputs, bytes[] memory outputs) = _rows("messages", "Admit");

@@ -21,6 +21,7 @@ from collegium.records import (
     ExtFields,
     Join,
     NodeKey,
+    RemoveMember,
     Reveal,
     Signed,
     Suspend,
@@ -29,7 +30,7 @@ from collegium.records import (
 )
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-KINDS = [Join, Update, Attestation, Endorsement, Admit, Suspend, NodeKey, AllowReferee]
+KINDS = [Join, Update, Attestation, Endorsement, Admit, Suspend, NodeKey, AllowReferee, RemoveMember]
 
 digests = st.binary(min_size=32, max_size=32)
 keys = st.integers(1, ORDER - 1).map(lambda n: n.to_bytes(32, "big"))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from collegium.chain import Chain, Deployment, NetworkSettings, Rpc, intents
 from collegium.chain.devnet import Devnet
+from collegium.chain.intents import Intent
 from collegium.chain.signer import LocalSigner
 from collegium.encoding import BlobKind, FormatTable, pack_blob
 from collegium.messages import digest, pack_approvals
@@ -35,6 +36,7 @@ from collegium.records import (
     NodeKey,
     Optimizer,
     Plan,
+    RemoveMember,
     Rule,
 )
 from collegium.storage.cid import cid_of
@@ -228,6 +230,11 @@ class Federation(RoundSteps):
         member.institution.send(intents.enlist(self.study_id))
         self.aggregators.append(member)
         return member
+
+    def removal(self, institution: str) -> Intent:
+        """The council's decision to take an institution out of the study."""
+        message = RemoveMember(self.study_id, institution, self.now() + WINDOW)
+        return intents.remove_member(self.study_id, institution, message.deadline, self._approve(message))
 
     def _approve(self, message: Message) -> bytes:
         hashed = digest(message, self.chain.domain("Members"))
