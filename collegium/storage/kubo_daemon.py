@@ -24,12 +24,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 from collegium.extras import require
 from collegium.storage.errors import KuboFailedError, KuboMissingError
 
-__all__ = ["KuboDaemon", "create_swarm_key", "find_kubo"]
+__all__ = ["PRIVATE_CONFIG", "KuboDaemon", "create_swarm_key", "find_kubo", "merge_config"]
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
-_CONFIG: Mapping[str, Any] = {
+PRIVATE_CONFIG: Mapping[str, Any] = {
     "Addresses": {
         "API": "/ip4/127.0.0.1/tcp/0",
         "Gateway": "/ip4/127.0.0.1/tcp/0",
@@ -60,6 +60,7 @@ _CONFIG: Mapping[str, Any] = {
     },
     "Version": {"SwarmCheckEnabled": False},
 }
+"""Settings of a daemon that knows no public node: no bootstrap, no routing, no relay, no search, all on loopback."""
 
 
 def find_kubo(executable: Path | str | None = None) -> Path:
@@ -86,7 +87,8 @@ class KuboDaemon:
     """One daemon over one repository, from `start` to `stop`.
 
     repository: folder, made when missing. executable: `ipfs`, by default the one on PATH. swarm_key: makes the
-    swarm private. authorization: user and password the RPC then asks for.
+    swarm private. authorization: user and password the RPC then asks for. configured: the repository is used as it
+    is (`init_swarm` makes one).
     """
 
     def __init__(
@@ -96,11 +98,13 @@ class KuboDaemon:
         executable: Path | str | None = None,
         swarm_key: str | None = None,
         authorization: tuple[str, str] | None = None,
+        configured: bool = False,
     ) -> None:
         self.repository = repository.absolute()
         self._executable = find_kubo(executable)
         self._swarm_key = swarm_key
         self._authorization = authorization
+        self._configured = configured
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._opener = build_opener(ProxyHandler({}))
@@ -128,7 +132,8 @@ class KuboDaemon:
             KuboFailedError: it ended or stayed silent; the end of its log is shown.
         """
         self._stop_leftover()
-        self._prepare()
+        if not self._configured:
+            self._prepare()
         (self.repository / "api").unlink(missing_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -207,7 +212,7 @@ class KuboDaemon:
 
     def _environment(self) -> dict[str, str]:
         values = {**os.environ, "IPFS_PATH": str(self.repository), "IPFS_TELEMETRY": "off"}
-        if self._swarm_key:
+        if self._swarm_key or self._configured:
             values["LIBP2P_FORCE_PNET"] = "1"
         return values
 
@@ -224,7 +229,7 @@ class KuboDaemon:
                     f"`ipfs init` failed: {made.stderr.strip()[-500:]}", hint="Remove the repository."
                 )
         config = json.loads(path.read_text())
-        _merge(config, _CONFIG)
+        merge_config(config, PRIVATE_CONFIG)
         config["API"]["Authorizations"] = {}
         if self._authorization:
             user, password = self._authorization
@@ -314,9 +319,10 @@ def _start_time(pid: int) -> float:
         return 0.0
 
 
-def _merge(into: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+def merge_config(into: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Set `wanted` in a configuration, and leave alone what it does not name."""
     for name, value in wanted.items():
         if isinstance(value, Mapping) and value and isinstance(into.get(name), dict):
-            _merge(into[name], value)
+            merge_config(into[name], value)
         else:
             into[name] = value

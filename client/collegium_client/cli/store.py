@@ -24,6 +24,7 @@ __all__ = [
     "store_list",
     "store_put",
     "store_remove",
+    "store_swarm_init",
     "store_verify",
 ]
 
@@ -185,6 +186,42 @@ def store_import(app: App, file: Path, roots: tuple[str, ...], uri: str | None, 
         done = import_car(file, folder, expected=_parse(roots) or None, max_bytes=max_bytes, progress=advance)
     data = {"store": folder.name, "cids": [cid.text for cid in done.roots], "blocks": done.blocks}
     return Shown(data, [*(cid.text for cid in done.roots), f"{len(done.roots)} blobs, verified, in {folder.name}"])
+
+
+@command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--key", type=_FILE, help="swarm.key of the swarm to join [default: make a new swarm].")
+@click.option("--listen", default="/ip4/0.0.0.0/tcp/4001", show_default=True, help="Address for members to dial.")
+@click.option("--outbound-only", is_flag=True, help="Listen nowhere; dial the peers only, as a hospital does.")
+@click.option("--peer", "peers", multiple=True, help="Address of a member that listens, with /p2p/; repeat for more.")
+@click.option("--api-port", type=click.IntRange(1, 65535), default=5001, show_default=True, help="RPC, on loopback.")
+@click.option("--gateway-port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="On loopback.")
+def store_swarm_init(
+    app: App,
+    folder: Path,
+    key: Path | None,
+    listen: str,
+    outbound_only: bool,
+    peers: tuple[str, ...],
+    api_port: int,
+    gateway_port: int,
+) -> Shown:
+    """Write FOLDER, the repository of a Kubo daemon in a private swarm. You start the daemon yourself."""
+    from collegium.storage.swarm import init_swarm
+
+    node = init_swarm(
+        folder, key=key, listen=None if outbound_only else listen, peers=peers, api_port=api_port,
+        gateway_port=gateway_port,
+    )  # fmt: skip
+    data = {
+        "repository": str(node.repository), "peer_id": node.peer_id, "key": str(node.key), "new_key": node.is_new_key,
+        "addresses": list(node.addresses), "peers": list(node.peers), "store": node.uri, "command": node.command,
+    }  # fmt: skip
+    lines = [f"start it:  {node.command}", f"store:     {node.uri}"]
+    lines += [f"peer:      {address}  (with an address others reach)" for address in node.addresses]
+    if node.is_new_key:
+        lines.append(f"new key:   {node.key}  (copy it to the other members over a secret way, to nobody else)")
+    return Shown(data, lines)
 
 
 def _parse(texts: Iterable[str]) -> list[Cid]:
