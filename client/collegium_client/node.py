@@ -76,7 +76,10 @@ Report = Callable[..., None]
 
 @dataclass(frozen=True)
 class NodeParts:
-    """What a node is built from. salt_secret: made when joining. table: the study's format table."""
+    """What a node is built from. salt_secret: made when joining. table: the study's format table.
+
+    upkeep: called at every look with the chain's time; drops what the plan's retention term lets go of.
+    """
 
     chain: Chain
     indexer: Indexer
@@ -95,6 +98,7 @@ class NodeParts:
     settings: NodeSettings
     report: Report
     progress: Callable[[int, int], None] | None = None
+    upkeep: Callable[[StudyView, int], object] = lambda view, now: None
 
 
 @dataclass
@@ -194,6 +198,7 @@ class Node:
         if self._checker is None:
             self._checker = RoundChecker(self._parts.source, view)
         self.keep_model(view)
+        self._parts.upkeep(view, self._time.now())
         round = view.current
         if round is None:
             return

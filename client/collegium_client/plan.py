@@ -22,6 +22,7 @@ from collegium.encoding import BlobKind, FormatTable, encode_model, pack_blob
 from collegium.errors import ConfigError, VerificationError
 from collegium.optimizer import check_plan
 from collegium.records import ZERO32, Format, Mode, Optimizer, Plan, Rule
+from collegium.retention import DAY, MAX_DAYS, read_days
 from collegium.storage import Cid, cid_of
 from collegium.tree import root_of
 
@@ -35,7 +36,14 @@ MAX_PLAN_BYTES = 1 << 20
 _TERMS = ("agreement", "reward_terms", "privacy_profiles")
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "study": {"title": "", "description": "", "agreement": "", "reward_terms": "", "privacy_profiles": ""},
+    "study": {
+        "title": "",
+        "description": "",
+        "agreement": "",
+        "reward_terms": "",
+        "privacy_profiles": "",
+        "retention_days": 0,
+    },
     "task": {"path": "task.py"},
     "model": {"seed": 0, "exponent": 20, "bound": 1 << 24, "weighted": True},
     "rounds": {
@@ -109,6 +117,18 @@ class PlanFile:
         file = self.path.parent / text
         return hashlib.sha256(file.read_bytes() if file.is_file() else text.encode()).digest()
 
+    def _retention(self) -> dict[str, Any]:
+        """The term for the stores; absent when the plan sets none, as in plans before it existed."""
+        days, evidence = self.tables["study"]["retention_days"], int(self.tables["rounds"]["evidence_period"])
+        if not 0 <= days <= MAX_DAYS:
+            raise ConfigError(f"{self.path}: study.retention_days is {days}.", hint=f"Write 0 (none) to {MAX_DAYS}.")
+        if days and days * DAY < evidence:
+            raise ConfigError(
+                f"{self.path}: updates would go after {days} days, within the evidence period of {evidence} s.",
+                hint="Set study.retention_days higher or rounds.evidence_period lower.",
+            )
+        return {"retention": {"days": days}} if days else {}
+
     def draft(
         self, source: TaskSource, tensors: Any, genesis: Mapping[str, NDArray[np.float32]], referee: str
     ) -> Draft:
@@ -133,6 +153,7 @@ class PlanFile:
                 "money": {name: str(parse_tokens(value)) for name, value in money.items()},
                 "terms": {name: self._digest_of(name).hex() for name in _TERMS},
                 "genesis": {"cid": cid_of(blob).text, "seed": self.tables["model"]["seed"]},
+                **self._retention(),
             },
         )
         content = published.to_json()
@@ -210,6 +231,11 @@ class PublishedPlan:
                 hint="Do not join: ask the study's sponsor.",
             )
         return found
+
+    @property
+    def retention_days(self) -> int | None:
+        """For how long stores keep updates after a round; None for no term."""
+        return read_days(self.to_json())
 
     @property
     def cid(self) -> Cid:

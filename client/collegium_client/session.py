@@ -15,7 +15,9 @@ from collegium.encoding import FormatTable
 from collegium.errors import NotAMemberError, UnauthorizedError
 from collegium.inputs import BlobSource
 from collegium.records import ZERO_ADDRESS
+from collegium.retention import Keeper, Pruned
 from collegium.storage import parse_cid
+from collegium.storage.store import OwnStore
 
 from . import vitals
 from .couriers import Couriers
@@ -27,7 +29,7 @@ from .plan import MAX_PLAN_BYTES, PublishedPlan
 from .sandbox import Sandbox
 from .task import TaskSource
 
-__all__ = ["Log", "open_node", "open_sandbox", "open_study", "read_plan"]
+__all__ = ["Log", "open_keeper", "open_node", "open_sandbox", "open_study", "own_stores", "read_plan"]
 
 
 class Log:
@@ -133,8 +135,26 @@ def open_node(
             settings=home.settings.node,
             report=log,
             progress=progress,
+            upkeep=open_keeper(home, plan, log).tick,
         )
         yield Node(parts, study_id)
+
+
+def open_keeper(home: Home, plan: PublishedPlan, log: Callable[..., None]) -> Keeper:
+    """Honors the plan's retention term in this home's own stores."""
+
+    def report(pruned: Pruned) -> None:
+        log("retention_passed", round=pruned.round, seat=pruned.index, cid=pruned.cid.text, store=pruned.store)
+
+    return Keeper(own_stores(home), lambda view: plan.to_json(), home.state / "pruned.jsonl", report)
+
+
+def own_stores(home: Home) -> list[OwnStore]:
+    """The home's folder and those of its published stores that can let go of blobs."""
+    from collegium.storage import open_store
+
+    opened = [open_store(str(uri)) for uri in home.settings.get("stores", "own")]
+    return [home.store, *(store for store in opened if isinstance(store, OwnStore))]
 
 
 def _require_member(chain: Chain, view: StudyView, study_id: int) -> None:

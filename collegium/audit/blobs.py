@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from collegium.chain.views import Opened, ProposalStatus, ProposalView, RoundView, StudyView
 from collegium.commitment import compute_format_hash
 from collegium.encoding import BlobKind, pack_blob
-from collegium.errors import CollegiumError, UnreachableError, VerificationError
+from collegium.errors import BlobNotFoundError, CollegiumError, UnreachableError, VerificationError
 from collegium.inputs import BlobSource, FetchedBlob
 from collegium.records import ZERO32, Kind, bits
+from collegium.retention import passed_at, read_days
 from collegium.storage import MultiStore, cid_of, parse_cid
 from collegium.storage.folder import BlobFolder
 from collegium.verification import check_update, recompute_round
 
-from .report import Findings, Tally
+from .report import Findings, Tally, utc
 from .world import World, compute_fine_key
 
 __all__ = ["Blobs"]
@@ -42,14 +43,17 @@ class Blobs:
     """Checks `genesis`, `blobs`, `mean`, `step` and the fetching half of `model`, round by round."""
 
     def __init__(
-        self, stores: MultiStore, folder: Path, study: StudyView, findings: Findings, threads: int = 1
+        self, stores: MultiStore, folder: Path, study: StudyView, findings: Findings, *, now: int, threads: int = 1
     ) -> None:
+        """now: time of the head, unix seconds; decides which updates the plan lets stores drop."""
         self._source = BlobSource(BlobFolder(folder), stores, study.format, threads)
         self._stores = stores
         self._study = study
         self._findings = findings
         self._format_id = compute_format_hash(study.format)
         self._model: tuple[bytes, NDArray[np.int32]] | None = None
+        self._now = now
+        self.retention_days: int | None = None
 
     def check(self, world: World, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Everything, oldest round first."""
@@ -74,7 +78,7 @@ class Blobs:
             tally.passes()
             self._model = (plan.genesis_model_root, fetched.elements)
         try:
-            self._stores.get(parse_cid(study.plan_cid), max_bytes=PLAN_BYTES)
+            self.retention_days = read_days(self._stores.get(parse_cid(study.plan_cid), max_bytes=PLAN_BYTES))
         except CollegiumError as error:
             tally.warn(f"the plan that people read was not fetched ({error.code}): {study.plan_cid}")
 
@@ -97,8 +101,12 @@ class Blobs:
         mean, step = self._findings.of("mean", view.number), self._findings.of("step", view.number)
         lacking = [index for index in bits(view.certified) if index not in updates]
         if lacking:
+            passed = self._retention_passed(view)
             for each in (mean, step):
-                each.miss(f"the updates of seats {lacking} are needed to recompute")
+                if passed is None:
+                    each.miss(f"the updates of seats {_seats(lacking)} are needed to recompute")
+                else:
+                    each.warn(f"not recomputable any more: retention of the updates passed {utc(passed)}")
             self._model = None
             return
         base = self._base(view, step)
@@ -195,22 +203,48 @@ class Blobs:
         if reveal is None:
             tally.fail(f"seat {index} was certified and never revealed")
             return None
-        return self._fetch(tally, f"the update of seat {index}", lambda: self._read(view, reveal))
+        return self._fetch(
+            tally, f"the update of seat {index}", lambda: self._read(view, reveal), self._retention_passed(view)
+        )
+
+    def _retention_passed(self, view: RoundView) -> int | None:
+        """Since when stores need not keep the round's updates; None while they must."""
+        if self.retention_days is None:
+            return None
+        since = passed_at(self._study, view, self.retention_days)
+        return since if since is not None and since <= self._now else None
 
     def _fetch_model(self, tally: Tally, what: str, cid: str, root: bytes, ctx: bytes) -> FetchedBlob | None:
         return self._fetch(tally, what, lambda: self._source.model(parse_cid(cid), root=root, ctx=ctx))
 
-    def _fetch(self, tally: Tally, what: str, read: Callable[[], FetchedBlob]) -> FetchedBlob | None:
+    def _fetch(
+        self, tally: Tally, what: str, read: Callable[[], FetchedBlob], passed: int | None = None
+    ) -> FetchedBlob | None:
+        """passed: since when the plan lets stores drop it, unix seconds."""
         try:
-            return read()
+            found = read()
+            if passed is not None:
+                tally.note(f"{what} is still there, though its retention passed {utc(passed)}")
+            return found
         except UnreachableError as error:
-            if error.evidence.get("liars"):
+            if error.evidence.get("codes") and passed is not None and _is_gone(error):
+                tally.warn(f"{what} was dropped: retention passed {utc(passed)}")
+            elif error.evidence.get("liars"):
                 tally.fail(f"{what}: every store that answers serves other bytes: {', '.join(error.evidence['liars'])}")
             else:
                 tally.miss(f"{what} is in no store that answers ({error.evidence.get('cid', error.code)})")
         except VerificationError as error:
             tally.fail(f"{what}: {error.message}")
         return None
+
+
+def _is_gone(error: UnreachableError) -> bool:
+    """Every store answered, and none has it: a store that is silent may keep it."""
+    return set(error.evidence["codes"].values()) <= {BlobNotFoundError.code}
+
+
+def _seats(indices: list[int]) -> str:
+    return ", ".join(map(str, indices))
 
 
 def _ours(root: bytes) -> str:

@@ -17,7 +17,7 @@ from collegium.records import ZERO_ADDRESS, Kind, Phase, Proposal, RecordProof, 
 
 from .history import History
 from .report import Findings, Tally
-from .world import World, compute_fine_key, split_fine
+from .world import World, compute_fine_key, describe_split, split_fine
 
 __all__ = ["Faults"]
 
@@ -96,7 +96,10 @@ class Faults:
                 args["amount"] == amount,
                 f"{who} cost {tokens(args['amount'])} tokens, the plan and the lock give {tokens(amount)}",
             ),
-            (split == (reward, share, burned), f"{who} is split {split}, the rule gives {(reward, share, burned)}"),
+            (
+                split == (reward, share, burned),
+                f"{who} is split {describe_split(*split)}; the rule gives {describe_split(reward, share, burned)}",
+            ),
         )
         wrong = [problem for holds, problem in fair if not holds]
         for problem in wrong:

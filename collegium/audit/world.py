@@ -14,7 +14,17 @@ from collegium.records import ZERO_ADDRESS, Kind, Role
 
 from .report import utc
 
-__all__ = ["Fine", "Identities", "Institution", "Ledger", "Stake", "World", "compute_fine_key", "split_fine"]
+__all__ = [
+    "Fine",
+    "Identities",
+    "Institution",
+    "Ledger",
+    "Stake",
+    "World",
+    "compute_fine_key",
+    "describe_split",
+    "split_fine",
+]
 
 
 @dataclass(slots=True)
@@ -112,7 +122,7 @@ def compute_fine_key(ctx: bytes, institution: str, kind: Kind) -> bytes:
     return bytes(keccak(ctx + who + int(kind).to_bytes(32, "big")))
 
 
-def _split(reward: int, share: int, burned: int) -> str:
+def describe_split(reward: int, share: int, burned: int) -> str:
     return f"{tokens(reward)} to the challenger, {tokens(share)} to each sharer, {tokens(burned)} to be burned"
 
 
@@ -244,7 +254,8 @@ class Ledger:
         reward, share, burned = split_fine(args["amount"], challenger=args["challenger"], eligible=args["eligible"])
         said = (args["challengerReward"], args["sharePerClient"], args["burned"])
         if said != (reward, share, burned):
-            yield f"the fine {args['key']} is split {_split(*said)}; the rule gives {_split(reward, share, burned)}"
+            right = describe_split(reward, share, burned)
+            yield f"the fine {args['key']} is split {describe_split(*said)}; the rule gives {right}"
         self.fines[args["key"]] = Fine(event, args["studyId"], said[1], args["eligible"], said[0])
         self.burnable[args["studyId"]] = self.burnable.get(args["studyId"], 0) + said[2]
         # Credited at once; RewardHeld, which follows directly, takes it back.
@@ -318,6 +329,7 @@ class World:
 
     join_nonces: next nonce of an institution's Join or of a referee's AllowReferee.
     signatures: what was found of the signature under each seat's join.
+    retention_days: as the published plan says; None for no term or no plan.
     """
 
     study_id: int
@@ -328,6 +340,7 @@ class World:
     join_nonces: dict[str, int] = field(default_factory=dict)
     referees: dict[str, bool] = field(default_factory=dict)
     signatures: dict[int, str] = field(default_factory=dict)
+    retention_days: int | None = None
 
     def apply(self, event: ChainEvent) -> Iterator[str]:
         """Yields what contradicts what happened before in matters of money."""

@@ -22,13 +22,15 @@ from collegium.files import explain_disk
 from collegium.inputs import BlobSource
 from collegium.observability import metrics
 from collegium.observability.serving import check_chain, check_disk, observed
+from collegium.retention import Keeper, Pruned
 from collegium.storage.address import open_store
+from collegium.storage.cid import parse_cid
 from collegium.storage.embedded import StoreRoutes
 from collegium.storage.folder import BlobFolder
 from collegium.storage.http_server import HttpServer
 from collegium.storage.multi import MultiStore
 from collegium.storage.recorded import RecordedStore
-from collegium.storage.store import Store
+from collegium.storage.store import OwnStore, Store
 from collegium.transport.binding import Domain
 from collegium.transport.gate import RosterGate
 from collegium.transport.identity import Identity
@@ -47,6 +49,8 @@ from .settings import CoordinatorSettings
 __all__ = ["Coordinator"]
 
 logger = logging.getLogger(__name__)
+
+MAX_PLAN_BYTES = 1 << 20
 
 
 class Coordinator:
@@ -91,6 +95,8 @@ class Coordinator:
         )  # fmt: skip
         further = [open_store(uri, chain_id=self.chain.chain_id, transport=transport) for uri in settings.read]
         published: Store = open_store(settings.store, transport=transport) if settings.store else folder
+        own = [each for each in dict.fromkeys((folder, published)) if isinstance(each, OwnStore)]
+        self._keeper = Keeper(own, lambda view: self._read_plan(folder, further, view), state / "pruned.jsonl", _tell)
         if published is not folder:
             published = RecordedStore(published, self._egress)
             further = [published, *further]
@@ -162,7 +168,13 @@ class Coordinator:
 
     def step(self) -> bool:
         """Look at the chain once and do what is due; whether anything was sent."""
-        return self.runner.step(self._follower.refresh())
+        view = self._follower.refresh()
+        self._keeper.tick(view, self._time.now())
+        return self.runner.step(view)
+
+    @staticmethod
+    def _read_plan(folder: BlobFolder, further: list[Store], view: StudyView) -> bytes:
+        return MultiStore([folder, *further]).get(parse_cid(view.plan_cid), max_bytes=MAX_PLAN_BYTES)
 
     def status(self) -> Mapping[str, Any]:
         """What `/v1/info` answers."""
@@ -243,6 +255,10 @@ class Coordinator:
             return False
         snapshots = self._follower.view.snapshots
         return bool(snapshots) and node_key in (*snapshots[-1].node_keys, *snapshots[-1].aggregators)
+
+
+def _tell(pruned: Pruned) -> None:
+    logger.info("retention passed: update of seat %d, round %d: %s", pruned.index, pruned.round, pruned.cid)
 
 
 class _Both:

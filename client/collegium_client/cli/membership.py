@@ -143,6 +143,7 @@ def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, 
             f"The task {plan.task_digest.hex()[:16]}… is not approved yet.",
             hint="collegium study approve-task PATH before training.")))  # fmt: skip
     app.say(f"Study {study}, plan {'0x' + found.plan_hash.hex()}")
+    app.say(f"  what that means in plain words: collegium study annex {study}")
     app.say(f"  fines: unrevealed {format_tokens(plan.unrevealed_fine)}, out of range {format_tokens(plan.range_fine)},"
             f" two updates {format_tokens(plan.equivocation_fine)}; at most {format_tokens(fine)} in all")  # fmt: skip
     if not accept_open_updates:

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from collegium_client.home import Home
     from collegium_client.plan import Draft
 
-__all__ = ["study_approve_task", "study_create", "study_list", "study_settle", "study_show", "study_validate"]
+__all__ = [
+    "draft_plan",
+    "study_approve_task",
+    "study_create",
+    "study_list",
+    "study_settle",
+    "study_show",
+    "study_validate",
+]
 
 
 @command()
@@ -107,7 +115,7 @@ def _plan_json(view: StudyView) -> dict[str, Any]:
     return {field.name: getattr(plan, field.name) for field in fields(plan)}
 
 
-def _draft(app: App, home: Home, plan: Path, referee: str) -> Draft:
+def draft_plan(app: App, home: Home, plan: Path, referee: str) -> Draft:
     """Run the task, confined, to learn its tensors and its seeded initial weights."""
     from collegium_client.plan import PlanFile
     from collegium_client.session import open_sandbox
@@ -165,7 +173,7 @@ def study_validate(app: App, plan: Path) -> Shown:
     except CollegiumError as error:
         app.warn(f"Checked without a chain: {error.message}")
         referee = ZERO_ADDRESS
-    summary = _summary(_draft(app, home, plan, referee))
+    summary = _summary(draft_plan(app, home, plan, referee))
     return Shown(summary, ["The plan is valid.", *_lines(summary)])
 
 
@@ -192,7 +200,7 @@ def study_create(app: App, plan: Path | None, plan_option: Path | None, role: st
     referee = chain.address_of("Referee")
     if referee == ZERO_ADDRESS:
         raise DeploymentMissingError("The deployment has no referee.", hint="Finish the deployment first.")
-    draft = _draft(app, home, path, referee)
+    draft = draft_plan(app, home, path, referee)
     summary = _summary(draft)
     for line in _lines(summary):
         app.say("  " + line)
