@@ -16,6 +16,7 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "leave": ("membership", "Leave a study; the lock is released after its evidence period."),
         "watch": ("watch", "Recompute every proposal and refute a wrong one on chain."),
         "audit": ("audit", "Replay a study from public events and blobs; exit 4 on any mismatch."),
+        "explore": ("explore", "Show studies, rounds and models as pages; `explore build` writes a static site."),
         "version": ("setup", "Show versions."),
     },
     "keys": {
