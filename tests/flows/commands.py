@@ -93,6 +93,7 @@ class Person:
     """One home and what is run from it."""
 
     home: Path
+    cwd: Path = ROOT
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -103,8 +104,8 @@ class Person:
     def run(self, program: str, *arguments: str | Path, code: int = 0, seconds: float = 120) -> Any:
         """Data of the envelope, or its error when another code than 0 is expected."""
         done = subprocess.run(
-            self._command(program, [*arguments, "--json"]), env=self._environment(), cwd=ROOT, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=seconds, check=False,
+            self._command(program, [*arguments, "--json"]), env=self._environment(), cwd=self.cwd,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False,
         )  # fmt: skip
         assert done.returncode == code, f"{program} {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         envelope = json.loads(done.stdout)
@@ -114,7 +115,7 @@ class Person:
         """In the background; its output is in `<home>.log`."""
         with self.home.with_suffix(".log").open("ab") as log:
             process = subprocess.Popen(
-                self._command(program, arguments), env=self._environment() | environment, cwd=ROOT,
+                self._command(program, arguments), env=self._environment() | environment, cwd=self.cwd,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self.running.append(process)

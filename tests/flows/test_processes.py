@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,12 +35,19 @@ def make_party(operator: Operator, devnet: Devnet, person: Person, name: str, to
 
 
 def test_one_round_in_processes(devnet: Devnet, tmp_path: Path) -> None:
+    play_one_round(devnet, tmp_path, Person)
+
+
+def play_one_round(
+    devnet: Devnet, tmp_path: Path, make: Callable[[Path], Person], *, hospitals: int = HOSPITALS
+) -> None:
+    """make: a person with this home, who may have another installation than this process."""
     operator = Operator(devnet, tmp_path / "operator")
     (tmp_path / "task.py").write_text(TASK)
-    (tmp_path / "plan.toml").write_text(PLAN.format(hospitals=HOSPITALS))
+    (tmp_path / "plan.toml").write_text(PLAN.format(hospitals=hospitals))
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
-    coordinator = Person(tmp_path / "coordinator")
-    hospitals = [Person(tmp_path / f"hospital-{at}") for at in range(HOSPITALS)]
+    coordinator = make(tmp_path / "coordinator")
+    members = [make(tmp_path / f"hospital-{at}") for at in range(hospitals)]
     try:
         listen = f"coordinator.listen={url.removeprefix('http://')}"
         make_party(operator, devnet, coordinator, "Coordinator", 2000, "--set", listen)
@@ -50,7 +58,7 @@ def test_one_round_in_processes(devnet: Devnet, tmp_path: Path) -> None:
         _wait_for_line(coordinator, "serves")
 
         def join(at: int) -> None:
-            hospital = hospitals[at]
+            hospital = members[at]
             make_party(operator, devnet, hospital, f"Hospital {at}", 200,
                        "--coordinator", url, "--set", f"data.site={at}", "--set", "training.threads=1")  # fmt: skip
             hospital.run("collegium", "study", "approve-task", tmp_path / "task.py", "--yes")
@@ -61,21 +69,21 @@ def test_one_round_in_processes(devnet: Devnet, tmp_path: Path) -> None:
             hospital.run("collegium", "join", "1", "--accept-open-updates", "--yes")
 
         # One after the other: the council's account sends one admission at a time.
-        for at in range(HOSPITALS):
+        for at in range(hospitals):
             join(at)
-        processes = [each.start("collegium", "train", "run", "1", "--rounds", "1", "--json") for each in hospitals]
-        for hospital, process in zip(hospitals, processes, strict=True):
+        processes = [each.start("collegium", "train", "run", "1", "--rounds", "1", "--json") for each in members]
+        for hospital, process in zip(members, processes, strict=True):
             assert process.wait(120) == 0, hospital.log()
         pulled = tmp_path / "model.safetensors"
-        hospitals[0].run("collegium", "model", "pull", "1", "--output", pulled)
-        model = hospitals[1].run("collegium", "model", "verify", "1", pulled)
-        status = hospitals[1].run("collegium", "round", "status", "1")
+        members[0].run("collegium", "model", "pull", "1", "--output", pulled)
+        model = members[1].run("collegium", "model", "verify", "1", pulled)
+        status = members[1].run("collegium", "round", "status", "1")
         assert status, model
         info = coordinator.run("collegium-coordinator", "status")
         assert info["final_rounds"] == 1
     finally:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(Person.stop, [coordinator, *hospitals]))
+            list(pool.map(Person.stop, [coordinator, *members]))
 
 
 def _wait_for_line(person: Person, word: str, seconds: float = 60) -> None:

@@ -1,0 +1,38 @@
+"""One wheel and one fresh environment per test run; all tests that need them share a worker."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collegium.chain.devnet import Devnet
+from scripts.release.packages import build
+from scripts.setup.paths import is_required
+
+from .newest import Environment, make_environment
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of what is on the disk, so that a test tells about the change at hand."""
+    return build(tmp_path_factory.mktemp("packages"), working_tree=True)[0]
+
+
+@pytest.fixture(scope="session")
+def newest(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    try:
+        return make_environment(tmp_path_factory.mktemp("newest") / "venv", wheel)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        reason = f"no fresh environment: {error} {getattr(error, 'stderr', '')}"
+        if is_required():
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def devnet() -> Iterator[Devnet]:
+    with Devnet.start() as devnet:
+        yield devnet
