@@ -6,12 +6,17 @@ signature sheet. Every number in it is one of the plan.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from typing import Self
 
 from collegium.amounts import format_tokens
 from collegium.commitment import compute_plan_hash
+from collegium.encoding import FormatTable
+from collegium.errors import TableError, VerificationError
 from collegium.phases import MAX_ATTEMPTS
 from collegium.records import ZERO32, ZERO_ADDRESS, Plan
+from collegium.retention import read_days
 from collegium.storage.cid import cid_from_digest
 
 from .render import Bullets, Document, Paragraph, Section, Table
@@ -35,6 +40,19 @@ class Terms:
     parameters: int
     weighted: bool
     retention_days: int | None
+
+    @classmethod
+    def read(cls, plan: Plan, published: bytes) -> Self:
+        """From the published plan's bytes, whose digest the plan names. Raises VerificationError."""
+        try:
+            content = json.loads(published)
+            numbers = content["format"]
+            rows = [(row["name"], row["shape"]) for row in numbers["tensors"]]
+            table = FormatTable(rows, numbers["exponent"], numbers["bound"], numbers["weighted"])
+            title, description = str(content["title"]), str(content["description"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, TableError) as error:
+            raise VerificationError(f"The published plan is not readable: {error}.") from error
+        return cls(plan, title, description, table.count, table.weighted, read_days(published))
 
 
 def build_annex(terms: Terms) -> Document:
@@ -87,6 +105,8 @@ def _purpose(terms: Terms) -> Section:
             f"At least {plan.min_clients} and at most {plan.max_members} institutions take part in a round.",
             "The new model is the old one plus the weighted average of the updates, times "
             f"{plan.rate_numerator}/{plan.rate_denominator}.",
+            f"An update is used only when a majority of the members, and at least {plan.quorum_min}, have signed that "
+            "they received it; a result becomes final only when as many have signed that it is right.",
             f"The weight of an institution's update is {weight}. The weight is public.",
             "The program that is run on the data (the task) is fixed by its digest, given at the end. It runs only "
             "after the institution has approved it, and without access to the network or to keys where the system "
@@ -290,7 +310,7 @@ def _digests(terms: Terms) -> Section:
     rows = [
         ("Fingerprint of these terms", "0x" + compute_plan_hash(open_terms).hex()),
         ("Task: the program that runs on the data", plan.task_digest.hex()),
-        ("First model", cid_from_digest(plan.genesis_model_digest, 0).text),
+        ("First model", plan.genesis_model_digest.hex()),
         ("Form of the numbers", "0x" + plan.format_id.hex()),
         ("Terms of reward", _digest(plan.reward_terms)),
         ("Privacy profiles", _digest(plan.privacy_profiles_hash)),

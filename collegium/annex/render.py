@@ -67,7 +67,7 @@ def _to_markdown(document: Document) -> str:
 
 def _md(text: str) -> str:
     """Text in which nothing of Markdown or HTML acts."""
-    return "".join("\\" + each if each in "\\`*_[]<>#|~!" else each for each in _one_line(text))
+    return "".join("\\" + each if each in "\\`*_[]<>#|~!&" else each for each in _one_line(text))
 
 
 def _md_row(cells: Sequence[str], escape: bool = True) -> str:
@@ -75,7 +75,8 @@ def _md_row(cells: Sequence[str], escape: bool = True) -> str:
 
 
 def _to_text(document: Document) -> str:
-    lines = [document.title.upper(), "=" * min(WIDTH, len(document.title)), "", *_wrap(document.subtitle), ""]
+    title = _wrap(document.title)
+    lines = [*title, "=" * max(map(len, title)), "", *_wrap(document.subtitle), ""]
     for number, section in enumerate(document.sections, 1):
         heading = f"{number}. {_one_line(section.heading)}"
         lines += [heading, "-" * len(heading), ""]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import collegium
+from collegium.annex import Terms, build_annex, render
 from collegium.chain import Chain
 from collegium.chain.rpc import Header
 from collegium.chain.views import StudyView
@@ -247,7 +248,9 @@ class _Collected:
             self.write(name, data)
         if study is not None:
             with contextlib.suppress(CollegiumError):
-                self.write("plan.json", self._blobs.get(parse_cid(study.plan_cid), max_bytes=CHUNK_BYTES))
+                published = self._blobs.get(parse_cid(study.plan_cid), max_bytes=CHUNK_BYTES)
+                self.write("plan.json", published)
+                self.write("annex.md", render(build_annex(Terms.read(study.plan, published)), "md"))
 
     def write_car(self) -> list[str]:
         """The blobs in one archive; their CIDs."""

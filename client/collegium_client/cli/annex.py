@@ -14,7 +14,6 @@ from collegium.errors import CollegiumError, UsageError
 if TYPE_CHECKING:
     from collegium.annex import Terms
     from collegium_client.home import Home
-    from collegium_client.plan import PublishedPlan
 
 __all__ = ["study_annex"]
 
@@ -66,16 +65,18 @@ def study_annex(
 
 
 def _of_study(home: Home, study: int) -> tuple[Terms, int | None, str]:
+    from collegium.annex import Terms
     from collegium_client.session import open_study, read_plan
 
     home.require()
     chain = home.chain()
     view = open_study(home, chain, study)
     published = read_plan(home.blobs(view.format, chain.chain_id), view)
-    return _terms(view.plan, published), chain.chain_id, chain.address_of("Collegium")
+    return Terms.read(view.plan, published.to_json()), chain.chain_id, chain.address_of("Collegium")
 
 
 def _of_file(app: App, home: Home, path: Path | None) -> tuple[Terms, int | None, str]:
+    from collegium.annex import Terms
     from collegium.records import ZERO_ADDRESS
 
     from .study import draft_plan
@@ -89,13 +90,4 @@ def _of_file(app: App, home: Home, path: Path | None) -> tuple[Terms, int | None
         # The annex needs no chain; only the sheet names the contracts.
         app.say(f"Without a chain ({error.code}): the signature sheet lacks what creation fixes.")
     draft = draft_plan(app, home, path, referee)
-    return _terms(draft.plan, draft.published), chain_id, contract
-
-
-def _terms(plan: object, published: PublishedPlan) -> Terms:
-    from collegium.annex import Terms
-    from collegium.records import Plan
-
-    assert isinstance(plan, Plan)
-    table = published.table
-    return Terms(plan, published.title, published.description, table.count, table.weighted, published.retention_days)
+    return Terms.read(draft.plan, draft.content), chain_id, contract
