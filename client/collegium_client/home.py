@@ -81,6 +81,10 @@ class Home:
             self._signers[role] = keystore.load(path, self.password(prompt=f"Password of the {role} key: "))
         return self._signers[role]
 
+    def unlocked(self, role: str) -> Signer | None:
+        """A key that this process unlocked already; None leaves the user alone."""
+        return self._signers.get(role)
+
     def address(self, role: str) -> str | None:
         """The address in a key file, without its password; None when there is no such file."""
         from collegium.chain import keystore

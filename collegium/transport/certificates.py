@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKDATED_SECONDS",
+    "OID",
     "BoundCertificate",
     "anchor_pem",
     "check_dates",
     "find_binding",
     "is_of_anchor",
+    "leaf",
+    "load",
     "make",
     "parse",
+    "to_date",
 ]
 
 BACKDATED_SECONDS = 300
@@ -184,8 +188,8 @@ def leaf(
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .public_key(public_key)  # type: ignore[arg-type]
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_date(not_before))
-        .not_valid_after(_date(not_after))
+        .not_valid_before(to_date(not_before))
+        .not_valid_after(to_date(not_after))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(use, critical=True)
         .add_extension(both, critical=False)
@@ -225,6 +229,26 @@ def shown_name(certificate: x509.Certificate) -> str:
     from collegium.storage.words import printable
 
     return printable(certificate.subject.rfc4514_string(), 80) or "without a name"
+
+
+def shown_issuer(certificate: x509.Certificate) -> str:
+    """The issuer for messages: foreign text, made harmless."""
+    from collegium.storage.words import printable
+
+    return printable(certificate.issuer.rfc4514_string(), 80) or "without a name"
+
+
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """Host names and addresses it is for."""
+    from cryptography import x509
+
+    from collegium.storage.words import printable
+
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return [printable(str(each.value), 100) for each in found]
 
 
 def moment(at: float) -> str:
@@ -287,7 +311,7 @@ def _name(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
 
 
-def _date(at: int) -> dt.datetime:
+def to_date(at: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(at, dt.UTC)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .binding import Domain
     from .identity import Identity
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "host_of", "origin_of"]
 
 ENLISTED, PUBLIC, CA = "enlisted", "public", "ca"
 _NODE = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -143,6 +143,11 @@ def origin_of(url: str) -> str:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     default = {"https": 443, "http": 80}.get(parts.scheme)
     return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port and parts.port != default else "")
+
+
+def host_of(url: str) -> str:
+    """The host alone."""
+    return urlsplit(url).hostname or ""
 
 
 def _check_pin(url: str, pin: str, ca: Path | None) -> str:

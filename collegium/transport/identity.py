@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collegium.errors import CollegiumError
 from collegium.files import write_atomically
@@ -25,7 +25,7 @@ from .settings import TlsSettings
 if TYPE_CHECKING:
     from cryptography import x509
 
-__all__ = ["Identity", "read_certificates"]
+__all__ = ["Identity", "install", "read_certificates"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Identity:
         _check_mode(settings.key_file)
         certificate = read_certificates(settings.certificate)[0]
         key = _read_key(settings.key_file)
-        if certificates.public_key_der(key.public_key()) != certificates.public_key_der(certificate.public_key()):  # type: ignore[attr-defined]
+        if certificates.public_key_der(key.public_key()) != certificates.public_key_der(certificate.public_key()):
             raise CertificateError(
                 f"The key in {settings.key_file} is not that of the certificate in {settings.certificate}.",
                 hint="Make both anew with `collegium tls new`, or name files that belong together.",
@@ -192,7 +192,7 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     )
 
 
-def _read_key(path: Path) -> object:
+def _read_key(path: Path) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
@@ -227,3 +227,33 @@ def _check_mode(path: Path) -> None:
             hint=f"Run `chmod 600 {path}`; if anybody may have read it, `collegium tls new`.",
             path=str(path),
         )
+
+
+def install(identity: Identity, issued: Path) -> None:
+    """Replace the certificate by another for the same key; what an authority adds as its chain is kept.
+
+    Raises CertificateError: it is for another key, node or contract, or not of now.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    settings = identity.settings
+    present, (made, *chain) = identity.read(), read_certificates(issued)
+    if certificates.public_key_der(present.public_key()) != certificates.public_key_der(made.public_key()):
+        raise CertificateError(
+            f"{issued} is for another key than {settings.key_file}.",
+            hint="Hand `collegium tls show --pem` to the authority anew; `tls new` makes a new key each time.",
+        )
+    if certificates.find_binding(made) is not None:
+        certificates.parse(made, identity.domain, whose=f"{issued}: the")
+    identity.require_dates(made)
+    pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (made, *chain))
+    if settings.key is None:
+        key: Any = _read_key(settings.key_file)
+        pem = _key_pem(key) + pem
+    write_atomically(settings.certificate, pem, mode=0o600)
+
+
+def _key_pem(key: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

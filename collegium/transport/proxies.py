@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment
 
 from collegium.errors import ConfigError
 
@@ -110,16 +110,15 @@ def _check(proxy: str, origin: str) -> None:
 
 
 def _is_exempt(host: str, port: int | None, listed: str) -> bool:
-    if not listed:
-        return False
+    return any(_matches(host.lower(), port, entry.strip().lower()) for entry in listed.split(",") if entry.strip())
+
+
+def _matches(host: str, port: int | None, entry: str) -> bool:
+    if entry == "*":
+        return True
     try:
-        address = ip_address(host)
+        return ip_address(host) in ip_network(entry, strict=False)
     except ValueError:
-        address = None
-    for entry in listed.split(",") if address is not None else ():
-        try:
-            if address in ip_network(entry.strip(), strict=False):
-                return True
-        except ValueError:
-            continue
-    return bool(proxy_bypass_environment(f"{host}:{port}" if port else host, {"no": listed}))
+        name, _, number = entry.partition(":")
+        name = name.lstrip(".")
+        return (host == name or host.endswith(f".{name}")) and number in ("", str(port))

@@ -54,8 +54,8 @@ class Adapter(HTTPAdapter):
         self._pools = {"http": HTTPConnectionPool, "https": _make_pool(check, refresh)}
         super().__init__()
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options, **self._options)
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **{**options, **self._options})
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
@@ -74,11 +74,9 @@ class Adapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """The context says everything; paths of the environment must not widen it."""
         if "ssl_context" not in self._options:
-            super().cert_verify(conn, url, verify, cert)
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
-    def send(  # type: ignore[override]
-        self, request: requests.PreparedRequest, *arguments: Any, **options: Any
-    ) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
         url = str(request.url)
         options["proxies"] = self._proxies.mapping(url)
         try:
@@ -115,7 +113,9 @@ def _make_pool(check: Check | None, refresh: Callable[[], None] | None) -> type[
             if check is None:
                 return
             try:
-                check(self.sock.getpeercert(True) or b"")
+                # Through an https proxy it is TLS inside TLS, which is no SSLSocket.
+                link: Any = self.sock
+                check(link.getpeercert(True) or b"")
             except BaseException:
                 self.close()
                 raise

@@ -44,10 +44,12 @@ class TlsSettings:
                 f"tls.renew_days is {table['renew_days']} and tls.valid_days {table['valid_days']}.",
                 hint="A certificate is renewed before it ends and counts for at most 825 days.",
             )
-        paths = {name: home / Path(table[name]).expanduser() if table[name] else None for name in ("key", "ca")}
-        certificate = home / Path(table["certificate"]).expanduser()
+
+        def path(name: str) -> Path | None:
+            return home / Path(table[name]).expanduser() if table[name] else None
+
         plain = {name: table[name] for name in ("mode", "readers", "valid_days", "renew_days")}
-        return cls(certificate, **paths, **plain)
+        return cls(home / Path(table["certificate"]).expanduser(), key=path("key"), ca=path("ca"), **plain)
 
     @property
     def key_file(self) -> Path:

@@ -88,6 +88,12 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "import": ("store", "Check a CAR archive and keep its blobs."),
         "swarm-init": ("store", "Write key and settings of a Kubo daemon in a private swarm."),
     },
+    "tls": {
+        "new": ("tls", "Make a TLS key and a certificate bound to the node key."),
+        "show": ("tls", "Show the certificate: node key, fingerprint, expiry."),
+        "install": ("tls", "Take a certificate that an authority issued for this home's key."),
+        "ca": ("tls", "Keep a private authority: `ca init`, `ca issue`."),
+    },
     "log": {
         "show": ("log", "Show what left this home, and where it went."),
         "verify": ("log", "Check the chain of the egress log; exit 4 at the first broken line."),
@@ -121,6 +127,7 @@ _GROUPS = {
     "store": "Blobs by hand, and archives of them.",
     "log": "What left this home.",
     "contracts": "The contracts' source and what is deployed.",
+    "tls": "Certificates that say which node key is speaking.",
     "config": "Settings.",
     "devnet": "A chain on this machine.",
 }

@@ -18,7 +18,9 @@ from collegium.cli.framework import App, Shown, command
 from collegium.errors import CollegiumError, ConfigError, PreconditionError
 from collegium.files import write_atomically
 
+from . import reaching
 from .config import check_document, parse_assignments, stray_variables
+from .reaching import Advice as _Warning
 
 __all__ = ["doctor", "init", "version"]
 
@@ -107,10 +109,16 @@ def _version(name: str) -> str:
 @command()
 @click.option("--study", type=int, help="Also check membership, task and stores of this study.")
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
-def doctor(app: App, study: int | None, strict: bool) -> Shown:
+@click.option("--egress", is_flag=True, help="Only list what this home contacts, for the firewall.")
+def doctor(app: App, study: int | None, strict: bool, egress: bool) -> Shown:
     """Check everything a round needs, with the fix for what is missing."""
     from collegium_client.home import Home
 
+    home = Home(app.home)
+    destinations = reaching.check_egress(home)
+    listed: list[dict[str, Any]] = [each.to_json() for each in destinations]
+    if egress:
+        return Shown({"egress": listed}, reaching.egress_lines(destinations))
     rows: list[dict[str, str]] = []
 
     def check(name: str, work: Callable[[], str]) -> bool:
@@ -138,10 +146,12 @@ def doctor(app: App, study: int | None, strict: bool) -> Shown:
         check("admission", lambda: _check_admission(home))
     if not home.settings.coordinators:
         check("coordinators", _no_coordinators)
+    if any(url.startswith("https://") for url in home.settings.coordinators):
+        check("TLS certificate", lambda: reaching.check_certificate(home))
     for url in home.settings.coordinators:
-        check(f"coordinator {url}", lambda url=url: _check_coordinator(url))  # type: ignore[misc]
+        check(f"coordinator {url}", lambda url=url: reaching.check_coordinator(home, url))  # type: ignore[misc]
     for uri in home.settings.read_stores:
-        check(f"store {uri}", lambda uri=uri: _check_store(uri))  # type: ignore[misc]
+        check(f"store {uri}", lambda uri=uri: reaching.check_store(home, uri))  # type: ignore[misc]
     check("disk", lambda: _check_disk(home.folder))
     check("torch", _check_torch)
     check("confinement of tasks", lambda: _check_confinement(home))
@@ -155,12 +165,7 @@ def doctor(app: App, study: int | None, strict: bool) -> Shown:
         error = PreconditionError(
             f"{len(bad)} of {len(rows)} checks failed.", hint=bad[0]["fix"] or "See the table above."
         )
-    return Shown({"checks": rows}, lines, error=error)
-
-
-class _Warning(Exception):
-    def __init__(self, detail: str, fix: str) -> None:
-        self.detail, self.fix = detail, fix
+    return Shown({"checks": rows, "egress": listed}, lines, error=error)
 
 
 def _mark(result: str) -> str:
@@ -200,25 +205,6 @@ def _check_gas(home: Any) -> str:
     if wei == 0:
         raise _Warning(f"{address} has no coin: it cannot carry its own messages", "Send it some of the chain's coin.")
     return f"{wei / 1e18:.6f}"
-
-
-def _check_coordinator(url: str) -> str:
-    import requests
-
-    try:
-        answer = requests.get(f"{url}/health", timeout=5)
-    except requests.RequestException as error:
-        raise _Warning(
-            f"no answer ({type(error).__name__})", "The client carries messages itself meanwhile."
-        ) from error
-    return f"HTTP {answer.status_code}"
-
-
-def _check_store(uri: str) -> str:
-    from collegium.storage import cid_of, open_store
-
-    open_store(uri).has(cid_of(b"collegium doctor"))
-    return "answers"
 
 
 def _check_disk(folder: Path) -> str:
