@@ -207,11 +207,8 @@ class PublishedPlan:
         return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
-    def parse(cls, data: bytes, *, plan: Plan, format: Format) -> PublishedPlan:
-        """Read a published plan and check it against the chain's.
-
-        Raises `VerificationError` when its format or its task is not that of the chain.
-        """
+    def read(cls, data: bytes) -> PublishedPlan:
+        """Read a published plan by itself. Raises `VerificationError` when it is not readable."""
         try:
             content = json.loads(data)
             if content["schema"] != SCHEMA:
@@ -222,10 +219,18 @@ class PublishedPlan:
             known = ("schema", "title", "description", "task", "format")
             details = {key: value for key, value in content.items() if key not in known}
             task = bytes.fromhex(content["task"]["digest"])
-            found = cls(content["title"], content["description"], table, task, details)
+            return cls(content["title"], content["description"], table, task, details)
         except (ValueError, TypeError, KeyError) as error:
             raise VerificationError(f"The published plan is not readable: {error}.") from error
-        if table.format != format or found.task_digest != plan.task_digest:
+
+    @classmethod
+    def parse(cls, data: bytes, *, plan: Plan, format: Format) -> PublishedPlan:
+        """Read a published plan and check it against the chain's.
+
+        Raises `VerificationError` when its format or its task is not that of the chain.
+        """
+        found = cls.read(data)
+        if found.table.format != format or found.task_digest != plan.task_digest:
             raise VerificationError(
                 "The published plan has another format or task than the study on chain.",
                 hint="Do not join: ask the study's sponsor.",

@@ -64,7 +64,7 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
     "data": {"check": ("data", "Check local data against a schema; counts only, small ones hidden.")},
     "train": {
         "run": ("train", "Take part in the rounds of a study."),
-        "dry-run": ("train", "Train and encode one update, send nothing."),
+        "dry-run": ("dry_run", "Train once and show, byte for byte, what would leave; send nothing."),
         "resume": ("train", "Go on where an interrupted run stopped."),
     },
     "round": {
