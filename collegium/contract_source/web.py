@@ -54,8 +54,8 @@ class Web:
         *,
         secret: str = "",
         proxies: Proxies | None = None,
-        timeout: float = TIMEOUT,
-        retry_for: float = RETRY_FOR,
+        timeout: float | None = None,
+        retry_for: float | None = None,
         pause: float = 1.0,
         contact: Callable[[str], None] = lambda url: None,
     ) -> None:
@@ -67,7 +67,9 @@ class Web:
             raise UsageError(f"An API key would travel to {parts.hostname} in the clear.", hint="Use https.")
         self._secret = secret
         self._proxies = proxies or Proxies()
-        self._timeout, self._retry_for, self._pause = timeout, retry_for, pause
+        self._timeout = TIMEOUT if timeout is None else timeout
+        self._retry_for = RETRY_FOR if retry_for is None else retry_for
+        self._pause = pause
         self._contact = contact
 
     def get(self, path: str, **options: Any) -> Answer:
@@ -88,7 +90,8 @@ class Web:
     ) -> Answer:
         """One call, repeated while the server is busy. options: of `requests` (params, json, data, files).
 
-        Raises ExplorerUnreachableError; evidence `accepted` says whether the server may have taken the request.
+        Raises ExplorerUnreachableError; evidence: `accepted`, the server may have taken the request; `foreign`, what
+        answers is not this API.
         """
         give_up = time.monotonic() + self._retry_for
         pause = self._pause
@@ -102,8 +105,8 @@ class Web:
                 wait = wait_for or pause
                 problem = self._unreachable(f"is busy (HTTP {answer.status} {answer.text('message')})".rstrip())
             except ExplorerUnreachableError as error:
-                # A request that may have been taken is not sent twice; asking again for something is fine.
-                if method != "GET" and error.evidence.get("accepted"):
+                # Something else than the API will not become it, and what may have been taken is not sent twice.
+                if error.evidence.get("foreign") or (method != "GET" and error.evidence.get("accepted")):
                     raise
                 problem = error
             if time.monotonic() + wait > give_up:
@@ -137,28 +140,30 @@ class Web:
     def _parse(self, status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
         if 300 <= status < 400:
             where = printable(self._hide(headers.get("Location", "")), 200)
-            raise self._unreachable(f"points elsewhere ({where})", hint="Give the address it points to.")
+            raise self._unreachable(f"points elsewhere ({where})", foreign=True, hint="Give the address it points to.")
         try:
             content = json.loads(body)
         except ValueError:
             if status in _BUSY:
                 return Answer(status, {})
             kind = printable(headers.get("Content-Type", "no type"), 60)
-            raise self._unreachable(
-                f"answered HTTP {status} with {kind} instead of JSON", hint="Is that the address of its API?"
-            ) from None
+            what = f"answered HTTP {status} with {kind} instead of JSON"
+            raise self._unreachable(what, foreign=True, hint="Is that the address of its API?") from None
         if not isinstance(content, dict):
-            raise self._unreachable(f"answered HTTP {status} with JSON of another shape")
+            raise self._unreachable(f"answered HTTP {status} with JSON of another shape", foreign=True)
         return Answer(status, content)
 
     def _hide(self, text: str) -> str:
         return text.replace(self._secret, "(key)") if self._secret else text
 
-    def _unreachable(self, what: str, *, accepted: bool = False, hint: str = "") -> ExplorerUnreachableError:
+    def _unreachable(
+        self, what: str, *, accepted: bool = False, foreign: bool = False, hint: str = ""
+    ) -> ExplorerUnreachableError:
         return ExplorerUnreachableError(
             f"{self.base} {what}.",
             hint=hint or "Run the same command again later; what was accepted is not sent twice.",
             accepted=accepted,
+            foreign=foreign,
         )
 
 
@@ -167,7 +172,9 @@ def _read(response: Any) -> bytes:
     for part in response.iter_content(1 << 16):
         body += part
         if len(body) > MAX_BYTES:
-            raise ExplorerUnreachableError("The answer has no end.", hint="Is that the address of its API?")
+            raise ExplorerUnreachableError(
+                "The answer has no end.", hint="Is that the address of its API?", foreign=True
+            )
     return body
 
 
