@@ -134,7 +134,6 @@ def doctor(app: App, study: int | None, strict: bool, egress: bool) -> Shown:
             return False
         return True
 
-    home = Home(app.home)
     for line in stray_variables(home.settings.origins):
         rows.append({"check": "environment", "result": "warning", "detail": line, "fix": "Unset it or mend its name."})
     check("home", lambda: str(home.require().folder))
