@@ -13,7 +13,7 @@ RUN := exec $(PY) -m scripts.setup.supervise
 
 export TORCH UV
 
-.PHONY: abi help setup kubo demo test test-python test-contracts bench lint wheel sbom release format lock clean
+.PHONY: abi coverage mutants slither help setup kubo demo test test-python test-contracts bench lint wheel sbom release format lock clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -50,6 +50,15 @@ sbom: setup ## Write the bill of materials of the wheel into build/release
 
 release: setup ## Wheel, source archive, bill of materials, checksums in build/release
 	@$(PY) -m scripts.release
+
+slither: setup ## Static analysis of the contracts; fails on an unexplained high or medium finding
+	@$(RUN) $(PY) -m scripts.security.slither
+
+coverage: setup ## Branch coverage of the contracts; fails on an unexplained branch
+	@$(RUN) $(PY) -m scripts.security.coverage
+
+mutants: setup ## Break each explained branch of a contract; the test named for it must fail
+	@$(RUN) $(PY) -m scripts.security.coverage --mutants
 
 bench: setup kubo ## Measure, and write benchmarks/results.json
 	@$(RUN) $(PY) -m benchmarks

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {Collegium} from "../../contracts/Collegium.sol";
+import {MinimumWindows} from "../../contracts/core/CollegiumState.sol";
 import {IBonds} from "../../contracts/interfaces/IBonds.sol";
 import {ICollegium} from "../../contracts/interfaces/ICollegium.sol";
 import {IMembers} from "../../contracts/interfaces/IMembers.sol";
@@ -141,6 +142,26 @@ contract CollegiumStudiesTest is CollegiumWorld {
             cheats.expectRevert(abi.encodeWithSelector(ICollegium.StudyWindowTooShort.selector, uint32(9), uint32(10)));
             collegium.createStudy(p, format(1000));
         }
+    }
+
+    /// @dev A devnet: its minimum is zero, and a window of no duration would still never hold.
+    function test_without_minimum_windows_a_window_lasts_a_second() public {
+        address[] memory referees = new address[](1);
+        referees[0] = address(referee);
+        collegium = new Collegium(members, bonds, MinimumWindows(0, 0, 0, 0, 0, 0), referees);
+        Plan memory p = plan();
+        p.revealWindow = 0;
+        cheats.expectRevert(abi.encodeWithSelector(ICollegium.StudyWindowTooShort.selector, uint32(0), uint32(1)));
+        collegium.createStudy(p, format(1000));
+        p.revealWindow = 1;
+        checkEq(collegium.createStudy(p, format(1000)), 1, "study");
+    }
+
+    function test_before_the_first_round_there_is_no_snapshot() public view {
+        (address[] memory institutions, address[] memory keys, address[] memory order, uint8 quorum) = collegium.snapshotOf(study);
+        check(institutions.length + keys.length + order.length + quorum == 0, "empty");
+        checkEq(collegium.onDuty(study), address(0), "nobody on duty");
+        checkPhase(Phase.None);
     }
 
     function test_unknown_studies_are_named() public {

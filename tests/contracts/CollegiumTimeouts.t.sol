@@ -2,9 +2,15 @@
 pragma solidity 0.8.30;
 
 import {ICollegium} from "../../contracts/interfaces/ICollegium.sol";
-import {Kind, Outcome, Phase, Proposal, Role} from "../../contracts/interfaces/Types.sol";
+import {Format, Kind, Outcome, Phase, Plan, Proposal, Role} from "../../contracts/interfaces/Types.sol";
+import {Signatures} from "../../contracts/libraries/Signatures.sol";
 import {Cheats, cheats} from "./support/Cheats.sol";
 import {CollegiumWorld} from "./support/CollegiumWorld.sol";
+
+/// @notice A referee that the council may allow and that judges every plan.
+contract MildReferee {
+    function checkPlan(Plan calldata, Format calldata) external pure {}
+}
 
 /// @notice What time decides: late members, missed duties, lapsed and refuted proposals, aborts, and who pays.
 contract CollegiumTimeoutsTest is CollegiumWorld {
@@ -76,6 +82,36 @@ contract CollegiumTimeoutsTest is CollegiumWorld {
         checkEq(lockOf(cheats.addr(HOSPITAL + 3), Role.Member), MAX_FINE - 1 ether, "lock");
         (,, uint128 unclaimed) = bonds.sharesOf(key);
         checkEq(unclaimed, 7, "who shares");
+    }
+
+    /// @dev Our referee refuses a plan without fines; another one may not, and then a round ends as ever and nobody pays.
+    function test_a_plan_without_fines_orders_none() public {
+        Plan memory p = plan();
+        p.referee = address(new MildReferee());
+        bytes32 allow = keccak256(abi.encode(Signatures.ALLOW_REFEREE, p.referee, true, uint64(0), uint40(time_())));
+        collegium.allowReferee(p.referee, true, uint40(time_()), approvals(allow));
+        (p.unrevealedFine, p.dutyFine) = (0, 0);
+        study = collegium.createStudy(p, format(1000));
+        for (uint256 i; i < hospitals; ++i) joinStudy(i);
+        for (uint256 j; j < 2; ++j) {
+            cheats.prank(cheats.addr(COORDINATOR + j));
+            collegium.enlist(study);
+        }
+        open();
+        commit(all());
+        reveal(all() & ~uint256(1));
+        pass(WINDOW);
+        certifySet(all() & ~uint256(1));
+        pass(WINDOW);
+        Proposal memory proposal = proposeOnDuty();
+        collegium.conclude(study, endorseItems(all()), proposal, false);
+        cheats.recordLogs();
+        collegium.settle(study);
+        Cheats.Log[] memory logs = cheats.getRecordedLogs();
+        checkEq(logs.length, 0, "nobody is fined");
+        checkEq(lockOf(cheats.addr(HOSPITAL), Role.Member), MAX_FINE, "the unrevealed keeps its lock");
+        checkEq(lockOf(cheats.addr(COORDINATOR), Role.Aggregator), 100 ether, "and so does who let a duty pass");
+        checkEq(lockOf(cheats.addr(COORDINATOR + 1), Role.Aggregator), 100 ether, "bond");
     }
 
     function test_uncertified_update_leaves_the_set_without_a_fine() public {
