@@ -150,7 +150,7 @@ def find_binding(certificate: x509.Certificate) -> Binding | None:
         found = certificate.extensions.get_extension_for_oid(x509.ObjectIdentifier(OID))
     except x509.ExtensionNotFound:
         return None
-    except ValueError as error:
+    except (ValueError, x509.DuplicateExtension) as error:
         raise CertificateError(f"The certificate's extensions cannot be read: {error}.", hint=_ANEW) from error
     value = found.value
     return Binding.from_der(value.value if isinstance(value, x509.UnrecognizedExtension) else b"")
@@ -162,12 +162,17 @@ def is_of_anchor(certificate: x509.Certificate) -> bool:
 
 
 def load(der: bytes) -> x509.Certificate:
-    """Raises CertificateError."""
+    """A certificate whose every part can be read. Raises CertificateError."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+        loaded = x509.load_der_x509_certificate(der)
+        # The parts are parsed when they are first asked for: here, where a failure is expected.
+        _ = loaded.public_key(), loaded.extensions, loaded.subject, loaded.issuer
+        _ = loaded.not_valid_before_utc, loaded.not_valid_after_utc
+        return loaded
+    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise CertificateError(f"The certificate cannot be read: {error}.", hint=_ANEW) from error
 
 

@@ -1,0 +1,1 @@
+"""TLS, proxies and who may talk to whom."""
