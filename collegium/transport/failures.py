@@ -48,7 +48,11 @@ def explain(error: BaseException, url: str, *, is_bound: bool) -> CollegiumError
     if "ALERT" in reason:
         return _explain_alert(reason, server)
     if isinstance(found, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return TlsFailedError(f"{server} closed the connection during the TLS handshake.", hint=_RETRY)
+        return TlsFailedError(
+            f"{server} closed the connection during the TLS handshake.",
+            hint="It may not accept our certificate, which must be bound to a node key (`collegium tls show`) or be of"
+            " the authority the server names; or it was restarted: try again.",
+        )
     return TlsFailedError(f"The TLS handshake with {server} failed ({reason or found}).", hint=_RETRY)
 
 
