@@ -29,10 +29,19 @@ NETWORK: Mapping[str, Any] = {
     "confirmations": 0,
     "poll_interval": 0.25,
     "retry_for": 30.0,
+    "bump_after": 45.0,
+    "rate": 0.0,
+    "log_window": 2000,
+    "quorum": 1,
+    "profile": "",
     "proxy": "",
     "no_proxy": [],
 }
 """The `[network]` table that every role has. confirmations: -1 waits for the network's finalized block.
+
+rpc_url: one endpoint or a list, asked in this order. rate: calls per second to each, 0 for no limit. log_window: blocks
+per question for logs, at most. quorum: how many endpoints must agree on the block to act on. profile: of
+`collegium.chain.profiles`, for every setting of this table that is not given.
 
 proxy: of a corporate network, `direct` for none whatever the environment says; no_proxy: hosts reached directly.
 """
@@ -50,6 +59,10 @@ TLS: Mapping[str, Any] = {
 
 OBSERVABILITY: Mapping[str, Any] = {"metrics": "", "otlp_endpoint": "", "max_head_age": 600.0}
 """The `[observability]` table that every role has: `collegium.observability.serving.ObservabilitySettings`."""
+
+
+_LISTED = ("network.rpc_url",)
+"""Texts that may be given as a list, and are one text with commas between from then on."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,8 @@ class Layered:
         for key, value, origin in _layers(schema, path, flags or {}, environment, free):
             values[key] = value if key.partition(".")[0] in free else _fit(schema, key, value, origin)
             origins[key] = origin
+        if name := values.get("network.profile"):
+            _fill_in(name, values, origins)
         return cls(values, origins)
 
     def get(self, key: str) -> Any:
@@ -115,6 +130,16 @@ def _layers(
             yield key, value, "flag"
 
 
+def _fill_in(name: str, values: dict[str, Any], origins: dict[str, str]) -> None:
+    """What a network profile says, where nothing stronger does."""
+    from collegium.chain.profiles import profile
+
+    for setting, value in profile(name).settings().items():
+        key = f"network.{setting}"
+        if origins.get(key) == "default":
+            values[key], origins[key] = value, f"profile {name}"
+
+
 def _read(path: Path) -> dict[str, Any]:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -133,6 +158,8 @@ def _fit(schema: Schema, key: str, value: Any, origin: str) -> Any:
     default = schema[table][name]
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if key in _LISTED and isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = ", ".join(value)
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
         value = type(default)(value)
     if isinstance(default, (list, tuple)) and isinstance(value, str):

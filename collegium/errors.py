@@ -320,6 +320,12 @@ class ChainUnreachableError(UnreachableError):
     code = "chain_unreachable"
 
 
+class ChainDisagreementError(ChainUnreachableError):
+    """Chain nodes have different blocks where a quorum of them must have the same."""
+
+    code = "chain_disagreement"
+
+
 class StoreUnreachableError(UnreachableError):
     code = "store_unreachable"
 

@@ -121,18 +121,7 @@ class Home:
         """The `[network]` table."""
         from collegium.chain import NetworkSettings
 
-        get = self.settings.get
-        deployment = get("network", "deployment")
-        confirmations = get("network", "confirmations")
-        return NetworkSettings(
-            rpc_url=get("network", "rpc_url"),
-            chain_id=get("network", "chain_id"),
-            deployment=self.settings.path("network", "deployment") if deployment else None,
-            confirmations=None if confirmations < 0 else confirmations,
-            poll_interval=get("network", "poll_interval"),
-            retry_for=get("network", "retry_for"),
-            proxies=self.settings.proxies,
-        )
+        return NetworkSettings.of(self.settings.tables()["network"], self.folder)
 
     @cached_property
     def egress(self) -> EgressLog:

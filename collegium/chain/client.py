@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,14 +18,17 @@ from .deployment import Deployment
 from .errors import explain
 from .rpc import DEVNET_CHAIN_ID, RETRY_FOR, TIMEOUT, Header, Rpc, RpcError, to_int
 from .signer import Signer
+from .windows import LOG_WINDOW
 
 __all__ = ["Chain", "NetworkSettings"]
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """deployment: file or folder; None takes the packaged one.
+    """rpc_url: one endpoint, or several with commas between, asked in this order.
 
+    deployment: file or folder; None takes the packaged one.
+    rate, log_window, quorum: as in `Rpc`.
     confirmations: blocks on top before a block is acted on; None waits for the network's finalized block.
     poll_interval, timeout, retry_for, bump_after: seconds. bump_after: a transaction waiting that long is
     sent again with a higher fee.
@@ -38,7 +42,22 @@ class NetworkSettings:
     timeout: float = TIMEOUT
     retry_for: float = RETRY_FOR
     bump_after: float = 45.0
-    proxies: Proxies = Proxies()
+    rate: float = 0.0
+    log_window: int = LOG_WINDOW
+    quorum: int = 1
+    proxies: Proxies = field(default_factory=Proxies)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any], home: Path) -> Self:
+        """From the `[network]` table of a party's settings. Raises ConfigError."""
+        deployment, confirmations = table["deployment"], table["confirmations"]
+        names = ("rpc_url", "chain_id", "poll_interval", "retry_for", "bump_after", "rate", "log_window", "quorum")
+        return cls(
+            **{name: table[name] for name in names},
+            deployment=home / Path(deployment).expanduser() if deployment else None,
+            confirmations=None if confirmations < 0 else confirmations,
+            proxies=Proxies.of(table["proxy"], table["no_proxy"]),
+        )
 
 
 class Chain:
@@ -72,15 +91,15 @@ class Chain:
         """Raises ChainUnreachableError, ChainIdMismatchError, DeploymentMissingError, ConfigError."""
         found = deployment or Deployment.find(settings.chain_id, settings.deployment)
         rpc = Rpc(
-            settings.rpc_url, timeout=settings.timeout, retry_for=settings.retry_for, egress=egress,
-            proxies=settings.proxies,
+            settings.rpc_url, timeout=settings.timeout, retry_for=settings.retry_for, rate=settings.rate,
+            log_window=settings.log_window, quorum=settings.quorum, egress=egress, proxies=settings.proxies,
         )  # fmt: skip
         rpc.check_chain(settings.chain_id)
         chain = cls(rpc=rpc, deployment=found, settings=settings, signer=signer, egress=egress)
         address = found.addresses.get("Collegium")
         if address and rpc.request("eth_getCode", address, "latest") in ("0x", None):
             raise DeploymentMissingError(
-                f"There is no contract at {address} on the chain behind {settings.rpc_url}.",
+                f"There is no contract at {address} on the chain behind {rpc.name}.",
                 hint="The deployment is of another chain of the same id, such as an earlier devnet; deploy again.",
                 address=address,
             )

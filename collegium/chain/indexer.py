@@ -1,6 +1,7 @@
 """Every event of our contracts since deployment, kept in one SQLite file.
 
-`sync` asks for the logs since the last block seen, up to the newest block that may be acted on. It keeps the hash
+`sync` asks for the logs since the last block seen, up to the newest block that may be acted on: long stretches in
+windows as large as the node accepts, the newest blocks one by one, by hash and in an unbroken chain. It keeps the hash
 of every block with events and of the last block seen; when the chain no longer has that hash, it goes back to the
 newest stored block that the chain still has and reads on from there. The file is a cache: one of another chain or
 deployment is started anew.
@@ -22,12 +23,16 @@ from collegium.observability import metrics
 
 from .client import Chain
 from .events import ChainEvent, decode_log
-from .rpc import Header, RpcError, to_int
+from .rpc import Header, RpcError, to_header, to_int
 
 __all__ = ["Indexer", "Synced"]
 
-WINDOW = 2_000
+TAIL = 8
+"""Newest blocks whose logs are asked for by block hash: a node on another fork, or one that is behind, cannot answer
+for them, while a question by number is answered from whatever the node has."""
 _RACES = 5
+_UNSUPPORTED = (-32601, -32602, -32004)
+"""JSON-RPC codes of a node that does not understand the question at all."""
 
 register("indexer.window_written", "indexer.rolled_back")
 
@@ -61,7 +66,6 @@ class Indexer:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._chain = chain
         self._lock = threading.RLock()
-        self._window = WINDOW
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -165,32 +169,57 @@ class Indexer:
         rolled_back = self._roll_back(head)
         if rolled_back is not None:
             metrics.count("chain_reorgs_total")
-        added, at = 0, self.head + 1
-        while at <= head.number:
-            until = min(at + self._window - 1, head.number)
-            header = head if until == head.number else self._chain.rpc.header(until)
-            if header is None:
+        added = 0
+        while (at := self.head + 1) <= head.number:
+            until = min(at + self._chain.rpc.log_window.size - 1, head.number - TAIL)
+            stored = self._sync_tail(at, head) if until < at else self._sync_span(at, until)
+            if stored is None:
                 return None
-            try:
-                logs = self._logs(at, until)
-            except RpcError:
-                # Providers limit how many blocks or logs one answer may span.
-                if self._window <= 16:
-                    raise
-                self._window //= 2
-                continue
-            if any(to_int(log["blockNumber"]) == until and log["blockHash"] != _hex(header.hash) for log in logs):
-                return None
-            added += self._store(logs, header)
+            added += stored
             crashpoint("indexer.window_written")
-            metrics.set_gauge("indexer_last_block", until)
-            metrics.set_gauge("indexer_lag_blocks", head.number - until)
-            at = until + 1
+            metrics.set_gauge("indexer_last_block", self.head)
+            metrics.set_gauge("indexer_lag_blocks", head.number - self.head)
         return Synced(head.number, added, rolled_back)
 
-    def _logs(self, since: int, until: int) -> list[dict[str, Any]]:
-        span = {"address": self._addresses, "fromBlock": hex(since), "toBlock": hex(until)}
-        return list(self._chain.rpc.request("eth_getLogs", span))
+    def _sync_span(self, at: int, until: int) -> int | None:
+        """Store the events of blocks by number, as many as the node accepts; None when the chain moved."""
+        window = self._chain.rpc.log_window
+        span = {"address": self._addresses, "fromBlock": hex(at), "toBlock": hex(until)}
+        try:
+            logs = list(self._chain.rpc.request("eth_getLogs", span))
+        except RpcError as error:
+            # Providers limit how many blocks or logs one answer may span, each in its own words.
+            if not window.shrink(until - at + 1, str(error.evidence.get("reason", ""))):
+                raise
+            return 0
+        window.accept(until - at + 1)
+        header = self._chain.rpc.header(until)
+        if header is None or any(
+            to_int(log["blockNumber"]) == until and log["blockHash"] != _hex(header.hash) for log in logs
+        ):
+            return None
+        return self._store(logs, [header])
+
+    def _sync_tail(self, at: int, head: Header) -> int | None:
+        """Store the events of the newest blocks, each asked for by its hash; None when the chain moved."""
+        rpc = self._chain.rpc
+        blocks = rpc.batch("eth_getBlockByNumber", [[hex(number), False] for number in range(at, head.number)])
+        if not all(blocks):
+            return None
+        headers = [*map(to_header, blocks), head]
+        before = self._db.execute("SELECT hash FROM blocks WHERE number=?", (at - 1,)).fetchone()
+        parents = [before[0] if before else _hex(headers[0].parent), *(_hex(each.hash) for each in headers)]
+        if any(_hex(each.parent) != parent for each, parent in zip(headers, parents, strict=False)):
+            return None
+        asked = [[{"address": self._addresses, "blockHash": _hex(each.hash)}] for each in headers]
+        try:
+            found = [rpc.request("eth_getLogs", *asked[0])] if len(asked) == 1 else rpc.batch("eth_getLogs", asked)
+        except RpcError as error:
+            if error.evidence.get("rpc_code") in _UNSUPPORTED:
+                raise
+            # The node does not have one of these blocks: it is behind, or on another fork.
+            return None
+        return self._store([log for logs in found for log in logs], headers)
 
     def _roll_back(self, head: Header) -> int | None:
         """Forget blocks that the chain no longer has. Returns the newest block kept when some were forgotten."""
@@ -221,9 +250,10 @@ class Indexer:
         header = self._chain.rpc.header(number)
         return None if header is None else _hex(header.hash)
 
-    def _store(self, logs: list[dict[str, Any]], header: Header) -> int:
-        """Write a window: its events, the blocks they lie in, and its last block."""
-        times = self._times(logs, header)
+    def _store(self, logs: list[dict[str, Any]], headers: Sequence[Header]) -> int:
+        """Write a window: its events, the blocks they lie in, and the headers known, its last block among them."""
+        header = headers[-1]
+        times = self._times(logs, headers)
         rows = []
         for log in logs:
             event = decode_log(self._chain.deployment, log)
@@ -245,7 +275,7 @@ class Indexer:
                 )
             )
         blocks = {to_int(log["blockNumber"]): log["blockHash"] for log in logs}
-        blocks[header.number] = _hex(header.hash)
+        blocks |= {each.number: _hex(each.hash) for each in headers}
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -263,9 +293,9 @@ class Indexer:
         self._db.execute("COMMIT")
         return len(rows)
 
-    def _times(self, logs: list[dict[str, Any]], header: Header) -> dict[int, int]:
-        """Block number to time; asked of the node only where the logs do not tell."""
-        times = {header.number: header.timestamp}
+    def _times(self, logs: list[dict[str, Any]], headers: Sequence[Header]) -> dict[int, int]:
+        """Block number to time; asked of the node only where neither logs nor headers tell."""
+        times = {each.number: each.timestamp for each in headers}
         for log in logs:
             if log.get("blockTimestamp") is not None:
                 times[to_int(log["blockNumber"])] = to_int(log["blockTimestamp"])

@@ -14,7 +14,6 @@ from collegium.hours import Hours
 from collegium.observability.serving import ObservabilitySettings
 from collegium.storage.words import is_loopback
 from collegium.transport.errors import InsecureListenError
-from collegium.transport.proxies import Proxies
 from collegium.transport.settings import TlsSettings
 
 __all__ = ["CoordinatorSettings"]
@@ -85,7 +84,7 @@ class CoordinatorSettings:
         others = layers.table("coordinators")
         own |= {"tls": TlsSettings.of(home, layers.table("tls")), "pins": dict(others.get("pins", {}))}
         own["coordinators"] = tuple(str(url).rstrip("/") for url in others.get("urls", ()))
-        settings = cls(home, _network(home, layers.table("network")), node_key, **own,
+        settings = cls(home, NetworkSettings.of(layers.table("network"), home), node_key, **own,
                        observability=ObservabilitySettings(**layers.table("observability")))  # fmt: skip
         _ = settings.address, settings.schedule
         return settings
@@ -121,15 +120,3 @@ _KEYS = {"institution": "keystore/institution.json", "node": "keystore/node.json
 _OWN = {each.name: each.default for each in fields(CoordinatorSettings) if each.default is not MISSING}
 _FREE = ("stores", "coordinators", "training", "node", "watcher", "data")
 """Tables of the same file that `collegium` reads."""
-
-
-def _network(home: Path, table: dict[str, Any]) -> NetworkSettings:
-    return NetworkSettings(
-        rpc_url=table["rpc_url"],
-        chain_id=table["chain_id"],
-        deployment=home / Path(table["deployment"]).expanduser() if table["deployment"] else None,
-        confirmations=None if table["confirmations"] < 0 else table["confirmations"],
-        poll_interval=table["poll_interval"],
-        retry_for=table["retry_for"],
-        proxies=Proxies.of(table["proxy"], table["no_proxy"]),
-    )

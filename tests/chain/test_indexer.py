@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from collegium.chain import Indexer, Outbox, intents
-from collegium.chain import indexer as module
 from collegium.chain.devnet import Devnet
 from collegium.errors import ChainUnreachableError
 from collegium.records import checksum_address
@@ -70,14 +69,11 @@ class TestSync:
             indexer.sync()
             assert proxy.calls == ["eth_getBlockByNumber", "eth_getLogs"]
 
-    def test_long_history_is_read_in_windows(
-        self, world: World, outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "WINDOW", 5)
+    def test_long_history_is_read_in_windows(self, world: World, outbox: Outbox, tmp_path: Path) -> None:
         for amount in range(4):
             pay(outbox, amount)
             world.mine(6)
-        with Indexer(tmp_path / "index.db", world.chain()) as indexer:
+        with Indexer(tmp_path / "index.db", world.chain(log_window=5)) as indexer:
             indexer.sync()
             assert amounts(indexer) == [0, 1, 2, 3]
 

@@ -250,13 +250,13 @@ class TestReorganization:
 
 class TestUnreachableNode:
     def test_intent_survives_an_absent_node(self, world: World, tmp_path: Path) -> None:
-        chain = world.chain(retry_for=0.2)
-        with Outbox(tmp_path / "outbox.db", chain) as outbox:
-            url = chain.rpc._provider.endpoint_uri
-            chain.rpc._provider.endpoint_uri = "http://127.0.0.1:9"  # type: ignore[assignment]
+        with Proxy(world.devnet.url) as proxy, Outbox(
+            tmp_path / "outbox.db", world.chain(rpc_url=proxy.url, retry_for=0.2)
+        ) as outbox:
+            proxy.down = True
             with pytest.raises(ChainUnreachableError):
                 outbox.submit(payment("a"))
-            chain.rpc._provider.endpoint_uri = url
+            proxy.down = False
             results = outbox.resume()
             assert list(results) == ["token/transfer/a"]
         assert world.balance(FRIEND) == 1
