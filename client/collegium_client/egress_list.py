@@ -76,8 +76,8 @@ def _urls(settings: Settings) -> Iterator[tuple[str, str]]:
     tables = settings.tables()
     for name, value in tables["network"].items():
         if name.startswith("rpc_url"):
-            for url in value if isinstance(value, (list, tuple)) else [value]:
-                yield str(url), f"chain node (network.{name})"
+            for url in str(value).split(","):
+                yield url.strip(), f"chain node (network.{name})"
     for url in settings.coordinators:
         yield url, "coordinator: messages"
     for url in settings.push_stores:

@@ -23,7 +23,7 @@ from click.exceptions import Exit
 from collegium.errors import CollegiumError, ConfirmationRequiredError, InterruptedByUserError
 from collegium.files import explain_disk
 
-__all__ = ["SCHEMA", "App", "Shown", "command", "name_of", "neutralize", "run_command", "to_jsonable"]
+__all__ = ["SCHEMA", "App", "Shown", "command", "name_of", "neutralize", "rpc_option", "run_command", "to_jsonable"]
 
 SCHEMA = "collegium.cli/1"
 
@@ -223,6 +223,14 @@ def name_of(command_path: str) -> str:
     program, _, rest = command_path.partition(" ")
     role = program.removeprefix("collegium").lstrip("-") if program.startswith("collegium") else ""
     return f"{role} {rest}".strip()
+
+
+def rpc_option(text: str = "JSON-RPC address instead of the home's.") -> Callable[[Any], Any]:
+    """`--rpc URL`, given as often as there are endpoints; the function gets `rpc_url`, one text or None."""
+    return click.option(
+        "--rpc", "--rpc-url", "rpc_url", multiple=True, help=f"{text} Repeat for more, asked in this order.",
+        callback=lambda context, parameter, value: ", ".join(value) or None,
+    )  # fmt: skip
 
 
 def find_home(given: Path | None) -> Path:

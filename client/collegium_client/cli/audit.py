@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from collegium.cli.framework import App, Shown, command
+from collegium.cli.framework import App, Shown, command, rpc_option
 from collegium.errors import CollegiumError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _HASH = re.compile(r"0x[0-9a-fA-F]{64}\Z")
 @command()
 @click.argument("study", type=int, required=False)
 @click.option("--study", "study_option", type=int, help="The study.")
-@click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address instead of the home's.")
+@rpc_option()
 @click.option(
     "--deployment", type=click.Path(exists=True, dir_okay=False), help="Deployment file instead of the home's."
 )
@@ -83,7 +83,7 @@ def _audit(
 @click.argument("study", type=int, required=False)
 @click.option("--study", "study_option", type=int, help="The study.")
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
-@click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address instead of the home's.")
+@rpc_option()
 @click.option(
     "--deployment", type=click.Path(exists=True, dir_okay=False), help="Deployment file instead of the home's."
 )

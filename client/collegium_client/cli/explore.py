@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from collegium.cli.framework import App, Shown, command
+from collegium.cli.framework import App, Shown, command, rpc_option
 
 if TYPE_CHECKING:
     from collegium.explorer.source import Source
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["explore", "explore_build"]
 
 _WHERE = (
-    click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address instead of the home's."),
+    rpc_option(),
     click.option(
         "--deployment", type=click.Path(exists=True, dir_okay=False), help="Deployment file instead of the home's."
     ),

@@ -14,7 +14,7 @@ from typing import Any
 
 import rich_click as click
 
-from collegium.cli.framework import App, Shown, command
+from collegium.cli.framework import App, Shown, command, rpc_option
 from collegium.errors import CollegiumError, ConfigError, PreconditionError
 from collegium.files import write_atomically
 
@@ -26,7 +26,7 @@ __all__ = ["doctor", "init", "version"]
 
 
 @command()
-@click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address of the chain.")
+@rpc_option("JSON-RPC address of the chain.")
 @click.option("--chain-id", type=int, help="Its chain id.")
 @click.option("--deployment", type=click.Path(path_type=Path), help="Deployment file of the federation.")
 @click.option("--coordinator", "coordinators", multiple=True, help="Address of a coordinator; repeat for more.")
@@ -64,7 +64,7 @@ def init(
         chain_id = known
     values: dict[str, dict[str, Any]] = {
         "network": {
-            "rpc_url": rpc_url,
+            "rpc_url": rpc_url if rpc_url is None or "," not in rpc_url else rpc_url.split(", "),
             "chain_id": chain_id,
             "deployment": str(deployment.expanduser().absolute()) if deployment else None,
         },
@@ -185,7 +185,7 @@ def _check_key(home: Any, role: str) -> str:
 
 def _check_chain(home: Any) -> str:
     chain = home.chain()
-    return f"chain {chain.chain_id} at {chain.settings.rpc_url}, Collegium {chain.address_of('Collegium')}"
+    return f"chain {chain.chain_id} at {chain.rpc.name}, Collegium {chain.address_of('Collegium')}"
 
 
 def _check_clock(home: Any) -> str:
