@@ -69,6 +69,8 @@ def make_environment(folder: Path, wheel: Path) -> Environment:
     source = _borrow_torch(packages)
     _call(*install, *_needs(wheel), *FOR_TESTS)
     _call(*install, "--no-deps", str(wheel))
+    # Task code cannot write: what it imports would be compiled again in every process.
+    _call(str(folder / "bin" / "python"), "-c", "import collegium_client.training, torch, web3")
     return Environment(folder / "bin", packages, source)
 
 

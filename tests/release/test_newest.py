@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +35,7 @@ names = ("numpy", "web3", "click", "eth-account", "collegium", "urllib3")
 print(json.dumps({"versions": {name: version(name) for name in names},
                   "paths": [each.__file__ for each in (collegium, collegium_client, collegium_coordinator)]}))
 """
-ABSENT = ("ape", "ipfshttpclient", "jinja2_absent", "matplotlib", "opentelemetry", "pandas", "psutil", "sklearn")
+ABSENT = ("ape", "ipfshttpclient", "matplotlib", "opentelemetry", "pandas", "psutil", "sklearn")
 
 
 def test_versions_are_others_than_the_pinned_ones(newest: Environment, tmp_path: Path) -> None:
@@ -90,25 +92,85 @@ def test_core_passes_its_tests(newest: Environment, tmp_path: Path) -> None:
     assert " passed" in done.stdout and "failed" not in done.stdout
 
 
+SHELL = """
+import contextlib, io, json, os, sys
+from collegium_client.cli.app import run as client
+from collegium_coordinator.cli import run as coordinator
+
+answers, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    program, arguments, environment = json.loads(line)
+    os.environ.update(environment)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        try:
+            code = {"collegium": client, "collegium-coordinator": coordinator}[program](arguments)
+        except SystemExit as ended:
+            code = ended.code
+    print(json.dumps([code, said.getvalue()]), file=answers, flush=True)
+"""
+"""Runs command lines one after the other: most of a command's time is spent importing web3."""
+
+
+class Shell:
+    """A process of the fresh environment that types commands."""
+
+    def __init__(self, environment: Environment, cwd: Path) -> None:
+        self.environment, self.cwd = environment, cwd
+        self._errors = (cwd / "shell.log").open("w+")
+        self._process = subprocess.Popen(
+            [environment.python, "-c", SHELL], cwd=cwd, env=clean_environment(), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+        )  # fmt: skip
+
+    def type(self, program: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(json.dumps([program, arguments, environment]), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        assert line, (self.cwd / "shell.log").read_text()
+        code, said = json.loads(line)
+        return int(code), str(said)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._errors.close()
+
+
 @dataclass
 class Installed(Person):
-    """A person who typed `pip install`."""
+    """A person who typed `pip install`: short commands through the shell, what keeps running as a program."""
 
-    environment: Environment | None = None
+    shell: Shell | None = None
+
+    def run(self, program: str, *arguments: str | Path, code: int = 0, seconds: float = 120) -> Any:
+        assert self.shell is not None
+        typed = [*(str(each) for each in arguments), "--json"]
+        found, said = self.shell.type(program, typed, self._own())
+        assert found == code, f"{program} {arguments}: {found}\n{said}"
+        envelope = json.loads(said)
+        return envelope["error"] if code else envelope["data"]
 
     def _command(self, program: str, arguments: Sequence[str | Path]) -> list[str]:
-        assert self.environment is not None
-        return [str(self.environment.bin / program), *(str(each) for each in arguments)]
+        assert self.shell is not None
+        return [str(self.shell.environment.bin / program), *(str(each) for each in arguments)]
 
     def _environment(self) -> dict[str, str]:
-        assert self.environment is not None
-        kept = clean_environment()
-        own = {name: value for name, value in super()._environment().items() if name in kept or "COLLEGIUM" in name}
+        return clean_environment() | self._own()
+
+    def _own(self) -> dict[str, str]:
+        assert self.shell is not None
+        names = ("COLLEGIUM_HOME", "COLLEGIUM_PASSWORD_FILE", "PYTHONUNBUFFERED")
+        own = {name: value for name, value in super()._environment().items() if name in names}
         # The wall around task code knows nothing of the folder that torch is borrowed from.
-        return own | {"COLLEGIUM_TRAINING_READ": json.dumps([str(self.environment.borrowed)])}
+        return own | {"COLLEGIUM_TRAINING_READ": json.dumps([str(self.shell.environment.borrowed)])}
 
 
 @pytest.mark.chain
 def test_one_round(newest: Environment, devnet: Devnet, tmp_path: Path) -> None:
-    """The pinned environment deploys and looks on; every role is a program of the fresh one."""
-    play_one_round(devnet, tmp_path, lambda home: Installed(home, environment=newest, cwd=tmp_path), hospitals=2)
+    """The pinned environment deploys and looks on; every role runs in the fresh one."""
+    shell = Shell(newest, tmp_path)
+    try:
+        play_one_round(devnet, tmp_path, lambda home: Installed(home, cwd=tmp_path, shell=shell), hospitals=2)
+    finally:
+        shell.close()
