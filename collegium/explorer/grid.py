@@ -14,15 +14,17 @@ __all__ = ["LEGEND", "page_links", "page_of", "pages_of", "read_cell", "read_rou
 _ABSENT = Cell("", "not a member", "none")
 _CELLS = {
     "not invited": Cell("–", "not invited", "off"),
-    "invited": Cell("I", "invited, has not committed yet", "live"),
+    "invited": Cell("I", "invited: has not committed yet", "live"),
     "late": Cell("L", "late: invited and never committed", "warn"),
-    "committed": Cell("C", "committed, has not revealed yet", "live"),
-    "unrevealed": Cell("U", "committed and never revealed", "bad"),
-    "revealed": Cell("R", "revealed, not certified yet", "live"),
-    "left out": Cell("R", "revealed and left out: too few certified it", "warn"),
-    "certified": Cell("V", "certified, has not endorsed", "soft"),
-    "endorsed": Cell("✓", "certified, and endorsed the result", "good"),
-    "endorsed only": Cell("E", "endorsed the result without an update in it", "soft"),
+    "committed": Cell("C", "committed: has not revealed yet", "live"),
+    "committed in vain": Cell("C", "committed: the round aborted before it could reveal", "off"),
+    "unrevealed": Cell("U", "unrevealed: committed and never revealed", "bad"),
+    "revealed": Cell("R", "revealed: not certified yet", "live"),
+    "revealed in vain": Cell("R", "revealed: the round aborted before it could be certified", "off"),
+    "left out": Cell("R", "left out: revealed, and too few certified it", "warn"),
+    "certified": Cell("V", "certified: its update is in, it has not endorsed", "soft"),
+    "endorsed": Cell("✓", "endorsed: its update is in, and it endorsed the result", "good"),
+    "endorsed only": Cell("E", "endorsed only: without an update of its own", "soft"),
     "fined": Cell("!", "fined", "bad"),
 }
 _DUTY = {
@@ -35,8 +37,8 @@ _MISSED = Cell("M", "on duty and proposed nothing", "bad")
 _FINED_AGGREGATOR = Cell("!", "fined", "bad")
 
 LEGEND = (
-    *(_CELLS[name] for name in ("endorsed", "certified", "revealed", "committed", "invited", "late", "unrevealed")),
-    *(_CELLS[name] for name in ("endorsed only", "not invited", "fined")),
+    *(_CELLS[name] for name in ("endorsed", "certified", "endorsed only", "revealed", "committed", "invited")),
+    *(_CELLS[name] for name in ("late", "left out", "unrevealed", "fined", "not invited")),
     *_DUTY.values(),
     _MISSED,
 )
@@ -106,7 +108,8 @@ def read_cell(reader: Reader, log: StudyLog, view: RoundView, index: int, instit
     name = _progress(reader, view, index)
     cell = _CELLS[name]
     if fined:
-        return Cell("!", f"{cell.words}; fined", "bad")
+        word, _, why = cell.words.partition(": ")
+        return Cell("!", f"{word}, fined: {why}", "bad")
     return cell
 
 
@@ -116,18 +119,21 @@ def _progress(reader: Reader, view: RoundView, index: int) -> str:
     endorsed = bool(last and last.endorsed & bit)
     if not view.invited & bit:
         return "endorsed only" if endorsed else "not invited"
-    phase = view.phase_at(reader.now)
-    if view.aborted is not None:
-        phase = Phase(view.aborted.args["phase"])
     if view.certified & bit:
         return "endorsed" if endorsed else "certified"
     if endorsed:
         return "endorsed only"
+    phase = Phase(view.aborted.args["phase"]) if view.aborted is not None else view.phase_at(reader.now)
+    is_past = view.is_over or phase > Phase.CERTIFY
     if index in view.reveals:
-        return "revealed" if phase <= Phase.CERTIFY and not view.is_over else "left out"
+        if view.aborted is not None and phase is Phase.REVEAL:
+            return "revealed in vain"
+        return "left out" if is_past else "revealed"
     if index in view.commits:
-        return "committed" if phase <= Phase.REVEAL and not view.is_over else "unrevealed"
-    return "invited" if phase <= Phase.COMMIT and not view.is_over else "late"
+        if view.aborted is not None and phase is Phase.COMMIT:
+            return "committed in vain"
+        return "unrevealed" if is_past or phase > Phase.REVEAL else "committed"
+    return "late" if is_past or phase > Phase.COMMIT else "invited"
 
 
 def _duty(reader: Reader, log: StudyLog, view: RoundView, institution: str) -> Cell:

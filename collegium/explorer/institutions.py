@@ -118,7 +118,7 @@ def _joined(reader: Reader, study: int, address: str) -> list[JoinedStudy]:
     seat = log.view.seat_of(address)
     if seat is not None:
         counts = Counter(
-            read_cell(reader, log, view, seat.index, address).words.split(";")[0].split(":")[0].split(",")[0]
+            read_cell(reader, log, view, seat.index, address).words.partition(":")[0]
             for view in log.view.rounds
         )
         counts.pop("not a member", None)

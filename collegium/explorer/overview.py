@@ -38,11 +38,13 @@ def _contract(reader: Reader, name: str) -> ContractRow:
         return ContractRow(name, deployed.address, "", 0, check, deployed.block, deployed.transaction)
     if not code.length:
         check = Check("code", False, "there is no code at this address")
+    elif code.is_released:
+        check = Check("code", True, "the code of this release, immutables aside")
     elif code.missing:
         shown = ", ".join(code.missing[:5])
-        check = Check("code", False, f"its code lacks {len(code.missing)} functions of the packaged ABI: {shown}")
+        check = Check("code", False, f"other code, without {len(code.missing)} functions of the ABI: {shown}")
     else:
-        check = Check("code", True, "its code has every function of the packaged ABI")
+        check = Check("code", False, "other code than this release's; collegium contracts verify --offline compares")
     return ContractRow(
         name, deployed.address, code.hash, code.length, check, deployed.block, deployed.transaction
     )  # fmt: skip
@@ -101,5 +103,5 @@ def _health(reader: Reader) -> tuple[Check, ...]:
             else f"No store gives the published plan of studies {', '.join(map(str, lacking[:10]))}."
         )
         checks.append(Check("stores", not lacking, detail))
-    checks.append(Check("proof", None, "This page repeats what a node says. `collegium audit` proves it."))
+    checks.append(Check("proof", None, "Pages repeat what a node says; collegium audit proves it."))
     return tuple(checks)

@@ -12,7 +12,7 @@ from collegium.records import ZERO_ADDRESS, Kind, Phase, Role
 from collegium.storage import cid_from_digest
 
 from .published import Published, read_published
-from .records import Cell, CidRef, Countdown, FineRow, PartyRef, TransactionRow
+from .records import Cell, CidRef, Countdown, FineRow, LaterRow, PartyRef, TransactionRow
 from .replay import FineRecord, Replay, StudyLog
 from .source import Source
 from .words import KINDS, PHASES, ROLES, STATUSES
@@ -153,8 +153,6 @@ class Reader:
         return log.fines.get(_hex(ctx), [])
 
     def fine(self, log: StudyLog, fine: FineRecord) -> FineRow:
-        from .records import Amount, Fact
-
         args = fine.fined.args
         kind, zero = Kind(args["kind"]), ZERO_ADDRESS
         sharers = [
@@ -163,7 +161,7 @@ class Reader:
             if args["eligible"] >> seat.index & 1
         ]
         later = tuple(
-            Fact(_LATER.get(event.name, event.name), Amount(int(event.args.get("amount", 0))), self._who(event))
+            LaterRow(_LATER.get(event.name, event.name), int(event.args.get("amount", 0)), self._who(event), event.time)
             for event in fine.later
         )
         return FineRow(
@@ -181,10 +179,9 @@ class Reader:
             fine.fined.transaction,
         )
 
-    def _who(self, event: ChainEvent) -> str:
-        address = event.args.get("announcer") or event.args.get("institution") or event.args.get("challenger") or ""
-        found = self.party(address) if address else None
-        return (found.name or found.address) if found else ""
+    def _who(self, event: ChainEvent) -> PartyRef:
+        args = event.args
+        return self.party(args.get("announcer") or args.get("institution") or args.get("challenger") or "")
 
     # Transactions
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 __all__ = [
     "Amount", "BondRow", "Cell", "Chart", "Check", "Choice", "CidRef", "ClientTerm", "ContractRow", "Countdown",
     "Fact", "FineRow", "GovernanceRow", "GridColumn", "GridRow", "InstitutionPage", "InstitutionRow",
-    "InstitutionsPage", "JoinedStudy", "KeyRow", "LineagePage", "LineageRow", "ModelPage", "MovementRow",
+    "InstitutionsPage", "JoinedStudy", "KeyRow", "LaterRow", "LineagePage", "LineageRow", "ModelPage", "MovementRow",
     "OverviewPage", "PartyRef", "PhaseRow", "Point", "ProposalRow", "RefutationPage", "RefutationRow", "RollCallRow",
     "RoundPage", "RoundRow", "RoundsPage", "SeatRow", "SkippedRow", "StudyPage", "StudyRow", "TransactionRow",
     "VerifyPage",
@@ -336,8 +336,18 @@ class TransactionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LaterRow:
+    """What became of a part of a fine."""
+
+    what: str
+    amount: int
+    party: PartyRef
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class FineRow:
-    """Where a fine went. shares: claimed by. later: what became of reward and shares, in words."""
+    """Where a fine went. share: of each sharer; later: what became of reward and shares."""
 
     party: PartyRef
     role: str
@@ -348,7 +358,7 @@ class FineRow:
     challenger: PartyRef | None
     share: int
     sharers: tuple[PartyRef, ...]
-    later: tuple[Fact, ...]
+    later: tuple[LaterRow, ...]
     time: int
     transaction: str
 

@@ -18,6 +18,7 @@ from .reader import Reader
 from .records import Check, ClientTerm, Fact, RefutationPage
 from .replay import StudyLog
 from .words import KINDS
+from .words import format_number as _n
 
 __all__ = ["read_refutation"]
 
@@ -157,10 +158,10 @@ def _mean(reader: Reader, log: StudyLog, view: RoundView | None, given: Mapping[
         " chunk of each update and of the claimed mean; the referee recomputed this one coordinate."
     )
     found.working = [
-        Fact("S", f"{total:,}", "sum of weight · element"),
-        Fact("W", f"{weights:,}", "sum of weights" if section.weighted else "clients; this section is not weighted"),
-        Fact("Recomputed", f"⌊(2·{total:,} + {weights:,}) / (2·{weights:,})⌋ = {right:,}", "what the mean must be"),
-        Fact("Claimed", f"{_element(mean.chunk, k):,}", "what the proposed mean root holds"),
+        Fact("S", _n(total), "sum of weight · element"),
+        Fact("W", _n(weights), "sum of weights" if section.weighted else "clients; this section is not weighted"),
+        Fact("Recomputed", f"⌊(2·{_in(total)} + {_n(weights)}) / (2·{_n(weights)})⌋ = {_n(right)}", "the right mean"),
+        Fact("Claimed", _n(_element(mean.chunk, k)), "what the proposed mean root holds"),
     ]
     found.checked = _same(judging.judge_mean(fmt, proposal, bytes(given["evidence"])), found)
 
@@ -178,11 +179,11 @@ def _step(reader: Reader, log: StudyLog, view: RoundView | None, given: Mapping[
         " chunk each of the mean, the base model and the claimed new model."
     )
     found.working = [
-        Fact("Base model", f"{base:,}", "before the round"),
-        Fact("Mean", f"{mean:,}", "of the certified updates"),
-        Fact("Step", f"⌊(2·{mean:,}·{n} + {d}) / (2·{d})⌋ = {move:,}", f"server rate {n}/{d}"),
-        Fact("Recomputed", f"{base:,} + {move:,} = {right:,}", "what the new model must be"),
-        Fact("Claimed", f"{new:,}", "what the proposed model root holds"),
+        Fact("Base model", _n(base), "before the round"),
+        Fact("Mean", _n(mean), "of the certified updates"),
+        Fact("Step", f"⌊(2·{_in(mean)}·{n} + {d}) / (2·{d})⌋ = {_n(move)}", f"server rate {n}/{d}"),
+        Fact("Recomputed", f"{_n(base)} + {_in(move)} = {_n(right)}", "what the new model must be"),
+        Fact("Claimed", _n(new), "what the proposed model root holds"),
     ]
     root = view.model_root if view is not None else b""
     if "proof" in given:
@@ -205,7 +206,7 @@ def _tail(reader: Reader, log: StudyLog, view: RoundView | None, given: Mapping[
     found.working = [
         Fact("Tree", tree, "which of the proposed roots"),
         Fact("Last element", f"{count - 1:,}", "everything after it is padding"),
-        Fact("Claimed", f"{verdict.claimed:,}" if verdict.claimed else "a subtree that is not all zero", "beyond it"),
+        Fact("Claimed", _n(verdict.claimed) if verdict.claimed else "a subtree that is not all zero", "beyond it"),
         Fact("Recomputed", "0", "what it must be"),
     ]
     found.checked = _PROVEN
@@ -224,8 +225,8 @@ def _range(reader: Reader, log: StudyLog, view: RoundView | None, given: Mapping
         Fact("Seat", str(verdict.index), "that signed the update"),
         Fact("Signed by", reader.party(verdict.signer), "recovered from the signature in the evidence"),
         Fact("Bound", f"±{bound:,}" if inside else "0", "of the plan" if inside else "beyond the last element"),
-        Fact("Claimed", f"{verdict.claimed:,}", "what the update holds"),
-        Fact("Read as", f"{found.right:,}", "what the mean takes instead"),
+        Fact("Claimed", _n(verdict.claimed), "what the update holds"),
+        Fact("Read as", _n(found.right or 0), "what the mean takes instead"),
     ]
     verdict = replace(verdict, right=found.right or 0)
     found.checked = _same(verdict, found)
@@ -264,6 +265,11 @@ def _contradiction(
     differ = (final.mean_root, final.new_model_root) != (failed.mean_root, failed.new_model_root)
     detail = "Compared here: the roots differ." if differ else "The roots are the same."
     found.checked = Check("evidence", differ, detail)
+
+
+def _in(value: int) -> str:
+    """A number inside a formula."""
+    return f"({_n(value)})" if value < 0 else _n(value)
 
 
 def _element(chunk: bytes, k: int) -> int:

@@ -21,6 +21,8 @@ from collegium.chain import Chain, Indexer
 from collegium.chain.abi import interface
 from collegium.chain.events import ChainEvent
 from collegium.chain.following import ChainTime
+from collegium.contract_source.bytecode import mask
+from collegium.contract_source.release import Release
 from collegium.errors import CollegiumError, PreconditionError
 from collegium.storage import MultiStore, parse_cid
 
@@ -52,11 +54,13 @@ class AsOf:
 class Code:
     """What lies at a contract's address. hash: keccak256 of it, empty when there is none.
 
+    is_released: whether it is the code of this release, immutables aside; None when the release has none of it.
     missing: functions of the packaged ABI that its dispatcher does not name.
     """
 
     hash: str
     length: int
+    is_released: bool | None
     missing: tuple[str, ...]
 
 
@@ -156,11 +160,11 @@ class Source:
             address = self.chain.address_of(contract)
             code = bytes.fromhex((self.chain.rpc.request("eth_getCode", address, "latest") or "0x")[2:])
             if not code:
-                return Code("", 0, ())
+                return Code("", 0, None, ())
             missing = tuple(
                 each.name for each in interface(contract).functions.values() if not _names(code, each.selector)
             )
-            self._codes[contract] = Code("0x" + keccak(code).hex(), len(code), missing)
+            self._codes[contract] = Code("0x" + keccak(code).hex(), len(code), _is_released(contract, code), missing)
         return self._codes[contract]
 
     # Blobs
@@ -189,6 +193,11 @@ class Source:
             return self.stores.get(parse_cid(cid), max_bytes=limit)
         except CollegiumError:
             return None
+
+
+def _is_released(contract: str, code: bytes) -> bool | None:
+    released = Release.load().contracts.get(contract)
+    return None if released is None else keccak(mask(code, released.places)) == released.runtime.hash
 
 
 def _names(code: bytes, selector: bytes) -> bool:

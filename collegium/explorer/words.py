@@ -14,6 +14,7 @@ __all__ = [
     "STATUSES",
     "UNIT",
     "format_duration",
+    "format_number",
     "format_tokens",
     "network_name",
     "skip_reason",
@@ -69,7 +70,7 @@ _NETWORKS = {
     17000: "Holesky testnet",
     560048: "Hoodi testnet",
     11155111: "Sepolia testnet",
-    31337: "local devnet",
+    31337: "Local devnet",
 }
 
 
@@ -80,6 +81,11 @@ def network_name(chain_id: int) -> str:
 def skip_reason(number: int) -> str:
     """Also for a reason that this version does not know."""
     return SKIPPED[SkipReason(number)] if number in SkipReason.__members__.values() else f"reason {number}"
+
+
+def format_number(value: int) -> str:
+    """Thousands apart, with a true minus sign."""
+    return f"{value:,}".replace("-", "\u2212")
 
 
 def format_tokens(units: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collegium.explorer.records import Chart, PhaseRow
 from collegium.explorer.words import format_duration
@@ -14,7 +14,7 @@ __all__ = ["Bar", "Plot", "draw_phases", "draw_plot"]
 WIDTH, HEIGHT = 460, 190
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 28
 _PHASES_WIDTH = 1000.0
-_LEAST = 44.0
+_LEAST = 84.0
 """Narrowest phase, so that one of no duration is still seen."""
 
 
@@ -25,6 +25,7 @@ class Bar:
     x: float
     width: float
     tone: str
+    phase: str
     label: str
 
 
@@ -42,8 +43,7 @@ class Plot:
 
 def draw_phases(rows: Sequence[PhaseRow], now: int) -> tuple[Bar, ...]:
     """Widths follow the square root of the duration: a phase of a second stays visible beside one of a day."""
-    phases = [row for row in rows if row.end is None or row.end != row.start or row.phase not in _MOMENTS]
-    phases = [row for row in phases if row.phase not in _MOMENTS]
+    phases = [row for row in rows if row.phase not in _MOMENTS]
     if not phases:
         return ()
     roots = [math.sqrt(max(0, (now if row.end is None else row.end) - row.start)) for row in phases]
@@ -52,10 +52,10 @@ def draw_phases(rows: Sequence[PhaseRow], now: int) -> tuple[Bar, ...]:
     for row, root in zip(phases, roots, strict=True):
         width = _LEAST + max(room, 0.0) * root / total
         lasted = format_duration((now if row.end is None else row.end) - row.start)
-        bars.append(Bar(x, width, _tone(row), f"{row.phase}: {lasted}, {row.ended or 'under way'}"))
+        bars.append(Bar(x, width, _tone(row), row.phase, f"{row.phase}: {lasted}, {row.ended or 'under way'}"))
         x += width
     scale = _PHASES_WIDTH / x
-    return tuple(Bar(round(bar.x * scale, 1), round(bar.width * scale, 1), bar.tone, bar.label) for bar in bars)
+    return tuple(replace(bar, x=round(bar.x * scale, 1), width=round(bar.width * scale, 1)) for bar in bars)
 
 
 _MOMENTS = ("recorded", "aborted", "disputed")
@@ -72,7 +72,7 @@ def _tone(row: PhaseRow) -> str:
 def draw_plot(chart: Chart) -> Plot:
     """The vertical axis starts at 0."""
     values = [point.value for point in chart.points]
-    top, step = _axis(max(values))
+    top, step = _axis(max(values), is_time=chart.unit == "s")
     first, last = chart.points[0].first, chart.points[-1].last
     span = max(last - first, 1)
 
@@ -87,7 +87,8 @@ def draw_plot(chart: Chart) -> Plot:
     floor = y(0)
     area = f"{places[0][0]},{floor} {line} {places[-1][0]},{floor}"
     count = round(top / step)
-    ticks_y = tuple((y(step * each), _short(step * each)) for each in range(count + 1))
+    label = (lambda value: format_duration(int(value))) if chart.unit == "s" else _short
+    ticks_y = tuple((y(step * each), label(step * each)) for each in range(count + 1))
     marks = sorted({first, (first + last) // 2, last})
     dots = tuple(
         (at, height, f"round {point.first}: {point.value:,.0f} {chart.unit}")
@@ -101,15 +102,19 @@ def draw_plot(chart: Chart) -> Plot:
     return Plot(line, area, ticks_y, tuple((x(each), str(each)) for each in marks), shown, summary)
 
 
-def _axis(highest: float) -> tuple[float, float]:
-    """Top and step: 1, 2 or 5 times a power of ten, three to five steps."""
+_TIMES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
+
+
+def _axis(highest: float, *, is_time: bool) -> tuple[float, float]:
+    """Top and step of the vertical axis: round numbers, three to five steps. is_time: of seconds."""
     if highest <= 0:
-        return 1.0, 0.5
+        return 1.0, 1.0
     raw = highest / 4
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
-    if highest < 5:
-        step = max(step, 1.0)
+    if is_time and raw <= _TIMES[-1]:
+        step = float(next(each for each in _TIMES if each >= raw))
+    step = max(step, 1.0)
     return step * math.ceil(highest / step), step
 
 

@@ -19,7 +19,7 @@ from collegium.explorer.grid import LEGEND
 from collegium.explorer.records import Amount, CidRef, PartyRef
 from collegium.explorer.site import Page
 from collegium.explorer.source import AsOf
-from collegium.explorer.words import format_duration, format_tokens
+from collegium.explorer.words import format_duration, format_number, format_tokens
 
 from .figures import draw_phases, draw_plot
 from .text import clean, shorten
@@ -154,15 +154,25 @@ def _datetime(seconds: int) -> datetime:
 
 
 def _number(value: int | float | None) -> str:
-    return "–" if value is None else f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else f"{value:,.2f}"
+    return "–" if value is None else format_number(value) if isinstance(value, int) else f"{value:,.2f}"
+
+
+def _round_tokens(units: int) -> str:
+    """Four decimals are enough for the eye; the exact amount is in the title and in the JSON."""
+    exact = format_tokens(units)
+    whole, _, decimals = exact.partition(".")
+    return exact if len(decimals) <= 4 else f"{whole}.{decimals[:4]}…"
 
 
 _FILTERS: Mapping[str, Callable[..., Any]] = {
     "moment": _moment,
     "iso": _iso,
     "number": _number,
+    "clock": lambda seconds: _datetime(seconds).strftime("%H:%M:%S"),
     "duration": format_duration,
-    "tokens": lambda units: format_tokens(int(units)),
+    "brief": lambda words: words.partition(":")[0],
+    "tokens": format_tokens,
+    "round_tokens": _round_tokens,
     "shorten": shorten,
     "head": lambda text, count=8: text[:count],
     "middle": lambda text, count=8, tail=6: text[count:-tail],

@@ -161,7 +161,7 @@ async function reverify(button) {
   if (found !== cid) { show(output, false, "✗ wrong: the bytes have CID " + found); return; }
   const tree = expected ? rootOf(bytes) : "";
   if (expected && tree !== expected) { show(output, false, "✗ wrong: the CID fits, the root is " + (tree || "none: no blob of Collegium")); return; }
-  const size = bytes.length.toLocaleString("en").replaceAll(",", "\u202f");
+  const size = bytes.length.toLocaleString("en");
   show(output, true, "✓ " + (expected ? "CID and root fit" : "the CID fits") + ": " + size + " bytes (" + method() + ")");
 }
 
@@ -172,19 +172,23 @@ for (const button of document.querySelectorAll("button.verify")) {
 
 // Copying the whole of a shortened value.
 async function copy(text, button) {
-  try { await navigator.clipboard.writeText(text); button.textContent = "copied"; } catch { button.textContent = "select it"; }
-  setTimeout(() => { button.textContent = "copy"; }, 1500);
+  try { await navigator.clipboard.writeText(text); } catch { return; }
+  button.classList.add("done");
+  button.setAttribute("aria-label", "Copied");
+  setTimeout(() => { button.classList.remove("done"); button.setAttribute("aria-label", button.title); }, 1500);
 }
-for (const code of document.querySelectorAll("code.hash, pre.command code")) {
-  const isHash = code.classList.contains("hash");
-  const whole = isHash ? code.title : code.textContent;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "small copy";
-  button.textContent = "copy";
-  button.setAttribute("aria-label", isHash ? "Copy " + whole.slice(0, 8) + " to " + whole.slice(-6) : "Copy the command");
-  button.addEventListener("click", () => copy(whole, button));
-  code.after(button);
+if (navigator.clipboard) {
+  for (const code of document.querySelectorAll("code.hash, pre.command code")) {
+    const isHash = code.classList.contains("hash");
+    const whole = isHash ? code.title : code.textContent;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "small copy";
+    button.title = isHash ? "Copy " + whole.slice(0, 8) + "…" + whole.slice(-6) : "Copy the command";
+    button.setAttribute("aria-label", button.title);
+    button.addEventListener("click", () => copy(whole, button));
+    code.after(button);
+  }
 }
 
 // Countdowns run by the chain's clock: this computer's may be wrong.
