@@ -71,9 +71,13 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("rounds", "Show the current round of a study."),
         "watch": ("rounds", "Follow rounds as they happen."),
         "open": ("rounds", "Open the next round."),
+        "coordinate": ("coordinate", "Recompute one coordinate by hand; exit 4 when the proposal is wrong there."),
     },
     "model": {
         "pull": ("model", "Fetch a finalized model, verify it, write safetensors."),
+        "evaluate": ("evaluation", "Measure a model on local cases; publish a signed report of counts if you choose."),
+        "compare": ("evaluation", "Check reports of several sites and pool their counts."),
+        "export": ("export", "Write a verified model as safetensors or ONNX, with a model card."),
         "verify": ("model", "Check a model file or blob against the chain; exit 4 on mismatch."),
     },
     "store": {

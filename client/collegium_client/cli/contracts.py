@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from collegium.cli.framework import App, Shown, command
+from collegium.cli.framework import App, Shown, command, rpc_option
 from collegium.errors import CollegiumError, ConfigError, UsageError
 
+from .network import open_chain, open_deployment
+
 if TYPE_CHECKING:
-    from collegium.chain import Chain, Deployment
+    from collegium.chain import Chain
     from collegium.contract_source.comparison import Comparison
     from collegium.contract_source.explorer import Explorer
     from collegium.contract_source.publishing import Outcome
@@ -31,7 +33,7 @@ _NAMES = click.option(
 
 
 def _network_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    rpc = click.option("--rpc", "--rpc-url", "rpc_url", help="JSON-RPC address instead of the home's.")
+    rpc = rpc_option()
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     deployment = click.option("--deployment", type=file, help="Deployment file instead of the home's.")
     return rpc(deployment(_NAMES(function)))
@@ -77,10 +79,10 @@ def contracts_verify(
             "Name explorers (--sourcify, --blockscout, --etherscan), or one of --offline and --against-release.",
             hint="--offline compares with the chain and publishes nothing.",
         )
-    release, found = Release.load(), _deployment(app, deployment)
+    release, found = Release.load(), open_deployment(app, deployment)
     targets = find_targets(found, release, names)
     if not online:
-        return _compare(app, _connect(app, found, rpc_url), targets, release, solc=solc, recompile=offline)
+        return _compare(app, open_chain(app, deployment, rpc_url), targets, release, solc=solc, recompile=offline)
     chosen = {"sourcify": sourcify, "blockscout": blockscout, "etherscan": etherscan}
     explorers = _open_explorers(app, chosen, release, found.chain_id, api_key_file)
     path = state or app.home / "state" / "verification.json"
@@ -175,9 +177,9 @@ def contracts_addresses(
     from collegium.contract_source.release import Release
     from collegium.contract_source.targets import find_targets
 
-    found = _deployment(app, deployment)
+    found = open_deployment(app, deployment)
     targets = find_targets(found, Release.load(), names)
-    chain = None if no_chain else _connect(app, found, rpc_url)
+    chain = None if no_chain else open_chain(app, deployment, rpc_url)
     rows = []
     for target in targets:
         code = chain.rpc.request("eth_getCode", target.address, "latest") if chain else None
@@ -222,35 +224,6 @@ def contracts_standard_json(app: App, output: Path, names: tuple[str, ...]) -> S
         rows.append({"contract": name, "file": str(path), "identifier": contract.identifier})
     lines = [f"{row['file']}  {row['identifier']}" for row in rows]
     return Shown({"compiler": f"v{release.compiler}", "inputs": rows}, [f"compiler v{release.compiler}", *lines])
-
-
-def _deployment(app: App, file: Path | None) -> Deployment:
-    from collegium.chain import Deployment
-    from collegium_client.home import Home
-
-    if file is not None:
-        return Deployment.load(file)
-    settings = Home(app.home).settings
-    named = settings.get("network", "deployment")
-    return Deployment.find(
-        settings.get("network", "chain_id"), settings.path("network", "deployment") if named else None
-    )
-
-
-def _connect(app: App, deployment: Deployment, rpc_url: str | None) -> Chain:
-    from collegium.chain import Chain, NetworkSettings
-    from collegium_client.home import Home
-
-    settings = Home(app.home).settings
-    return Chain.connect(
-        NetworkSettings(
-            rpc_url=rpc_url or settings.get("network", "rpc_url"),
-            chain_id=deployment.chain_id,
-            retry_for=settings.get("network", "retry_for"),
-            proxies=settings.proxies,
-        ),
-        deployment=deployment,
-    )
 
 
 def _open_explorers(

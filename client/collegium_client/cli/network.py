@@ -1,0 +1,43 @@
+"""Deployment and node of commands that need no home: as the flags say, else as the home says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collegium.cli.framework import App
+
+if TYPE_CHECKING:
+    from collegium.chain import Chain, Deployment
+
+__all__ = ["open_chain", "open_deployment"]
+
+
+def open_deployment(app: App, file: Path | None) -> Deployment:
+    """Raises DeploymentMissingError or ConfigError."""
+    from collegium.chain import Deployment
+    from collegium_client.home import Home
+
+    if file is not None:
+        return Deployment.load(file)
+    settings = Home(app.home).settings
+    named = settings.get("network", "deployment")
+    return Deployment.find(
+        settings.get("network", "chain_id"), settings.path("network", "deployment") if named else None
+    )
+
+
+def open_chain(app: App, file: Path | None, rpc_url: str | None) -> Chain:
+    """For reading. Raises as `open_deployment` and `Chain.connect`."""
+    from collegium.chain import Chain, NetworkSettings
+    from collegium_client.home import Home
+
+    home = Home(app.home)
+    deployment, get = open_deployment(app, file), home.settings.get
+    settings = NetworkSettings(
+        rpc_url=rpc_url or get("network", "rpc_url"),
+        chain_id=deployment.chain_id,
+        retry_for=get("network", "retry_for"),
+        proxies=home.settings.proxies,
+    )
+    return Chain.connect(settings, deployment=deployment)
