@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from collegium.crashpoints import crashpoint, register
-from collegium.errors import CollegiumError
+from collegium.errors import CollegiumError, DiskError
 from collegium.files import explain_disk, sync_folder
 from collegium.observability import metrics
 
@@ -124,7 +124,11 @@ class EgressLog:
             if is_new:
                 sync_folder(self.path.parent)
         except OSError as error:
-            raise explain_disk(error, self.path) or error from error
+            other = DiskError(
+                f"{self.path} cannot be written: {error.strerror}.",
+                hint="Nothing leaves without it: check who owns it.",
+            )
+            raise explain_disk(error, self.path) or other from error
         crashpoint("egress.written")
 
 
@@ -194,7 +198,7 @@ def _head_of(line: bytes) -> tuple[str, int]:
     try:
         record = json.loads(line)
         return str(record["hash"]), int(record["seq"]) + 1
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         # Somebody changed it. `verify` names the line; the log goes on, tied to what is there.
         return hashlib.sha256(line).hexdigest(), 1
 
