@@ -16,10 +16,11 @@ def parse_tokens(value: Any) -> int:
     """Tokens as people write them ("12.5") to token units of 10^-18. Raises `ConfigError`."""
     try:
         amount = Decimal(str(value).replace("_", "")) * TOKEN
-        if amount < 0 or amount != amount.to_integral_value():
+        # The contracts count in 128 bits; an exponent of millions would fill the memory.
+        if not 0 <= amount < 1 << 128 or amount != amount.to_integral_value():
             raise InvalidOperation
         return int(amount)
-    except (InvalidOperation, OverflowError, ValueError):
+    except (ArithmeticError, ValueError):
         # Also NaN, infinity, and more digits than a decimal holds exactly.
         raise ConfigError(f"{value!r} is no amount of tokens.", hint="Write a decimal number such as 12.5.") from None
 

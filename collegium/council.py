@@ -52,7 +52,7 @@ def read_applicant(text: str) -> Applicant:
         content = content.get("request", content)
         profile = bytes.fromhex(str(content.get("profile", "00" * 32)).removeprefix("0x"))
         return Applicant(checksum_address(content["institution"]), str(content["name"]), profile)
-    except (OSError, ValueError, KeyError, AttributeError, RecordError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, RecordError) as error:
         raise PreconditionError(
             f"{text} names no institution: {error}",
             hint="Give 0xADDRESS=NAME or the file written by `collegium institution register`.",
@@ -161,7 +161,10 @@ class Decision:
             if path.stat().st_size > MAX_BYTES:
                 raise ValueError(f"it has more than {MAX_BYTES} bytes")
             return cls.parse(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, CollegiumError) as error:
+        except (
+            OSError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError, RecursionError,
+            CollegiumError,
+        ) as error:  # fmt: skip
             raise PreconditionError(
                 f"{path} is no decision of a council: {error}.",
                 hint="Make one with `collegium council admit`, or ask for the file again.",

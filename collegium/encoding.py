@@ -10,6 +10,7 @@ import enum
 import hashlib
 import json
 import math
+import operator
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,10 @@ class FormatTable:
         bound: int,
         weighted: bool = True,
     ) -> None:
-        listed = tuple((str(name), tuple(int(size) for size in shape)) for name, shape in tensors)
+        try:
+            listed = tuple((str(name), tuple(operator.index(size) for size in shape)) for name, shape in tensors)
+        except TypeError as error:
+            raise TableError(f"A dimension in a format table is a whole number: {error}.") from error
         for field, value in (("tensors", listed), ("exponent", exponent), ("bound", bound), ("weighted", weighted)):
             object.__setattr__(self, field, value)
         names = [name for name, _ in listed]

@@ -32,9 +32,10 @@ def checksum_address(address: str | bytes) -> str:
         except ValueError:
             raw = b""
     else:
-        raw = bytes(address)
+        # A number would make as many zeros: 20 would be an address, and a large one fill the memory.
+        raw = bytes(address) if isinstance(address, (bytes, bytearray, memoryview)) else b""
     if len(raw) != 20:
-        raise RecordError(f"Not an address: {address!r}.", hint="An address is 0x and 40 hex digits.")
+        raise RecordError(f"Not an address: {repr(address)[:100]}.", hint="An address is 0x and 40 hex digits.")
     return _checksum(raw)
 
 

@@ -136,7 +136,10 @@ class RecordingRpc(Rpc):
         self._rpc = rpc
         self._answers = answers
         self._pinned = pinned
-        self.url = rpc.url
+
+    @property
+    def url(self) -> str:
+        return self._rpc.url
 
     def request(self, method: str, *params: Any) -> Any:
         asked = self._fixed(method, params)
@@ -193,7 +196,10 @@ class ReplayRpc(Rpc):
     def __init__(self, answers: Answers, head: Header) -> None:
         self._answers = answers
         self._head = head
-        self.url = "the export"
+
+    @property
+    def url(self) -> str:
+        return "the export"
 
     def request(self, method: str, *params: Any) -> Any:
         asked = list(params)

@@ -12,6 +12,7 @@ from eth_hash.auto import keccak
 from collegium.chain.abi import interface
 from collegium.chain.deployment import Deployment
 from collegium.chain.rpc import to_int
+from collegium.errors import SignatureError
 from collegium.records import checksum_address
 
 __all__ = ["Call", "Transaction", "encode_transaction", "read_transaction"]
@@ -54,10 +55,13 @@ class Transaction:
 
     @functools.cached_property
     def sender(self) -> str:
-        """Recovered from the signature."""
+        """Recovered from the signature. Raises SignatureError: whoever made the block put nonsense there."""
         from eth_account import Account
 
-        return checksum_address(Account.recover_transaction(self.raw))
+        try:
+            return checksum_address(Account.recover_transaction(self.raw))
+        except Exception as error:  # the libraries below have no common class of errors
+            raise SignatureError(f"Transaction {self.hash} has no valid signature: {error}.") from error
 
     def call(self, deployment: Deployment) -> Call | None:
         """The call it makes to a contract of ours; None when it calls another one or nothing we know."""
@@ -84,14 +88,27 @@ def encode_transaction(fields: Mapping[str, Any]) -> bytes:
 
 
 def read_transaction(raw: bytes, block: int, time: int) -> Transaction:
-    """A transaction from its own bytes, so that nothing else need be believed; of an unknown type only the hash."""
+    """A transaction from its own bytes, so that nothing else need be believed; of an unknown type only the hash.
+
+    Raises ValueError when the bytes are none.
+    """
     import rlp
 
     digest = "0x" + keccak(raw).hex()
-    kind, body = (0, raw) if raw[:1] >= b"\xc0" else (raw[0], raw[1:])
+    kind, body = (0, raw) if raw[:1] >= b"\xc0" else (raw[0] if raw else -1, raw[1:])
     if kind not in _FIELDS:
         return Transaction(digest, block, time, None, b"", 0, raw)
-    values = dict(zip((name for name, _ in _FIELDS[kind]), rlp.decode(body), strict=False))
+    try:
+        items = rlp.decode(body)
+    except (rlp.exceptions.RLPException, RecursionError) as error:
+        raise ValueError(f"transaction {digest} is no RLP: {error}") from error
+    names = [name for name, _ in _FIELDS[kind]]
+    if not isinstance(items, list) or len(items) < len(names):
+        raise ValueError(f"transaction {digest} has too few fields")
+    values = dict(zip(names, items, strict=False))
+    plain = (values["to"], values["input"], values["nonce"])
+    if not all(isinstance(each, bytes) for each in plain) or len(values["to"]) not in (0, 20):
+        raise ValueError(f"transaction {digest} has fields of the wrong form")
     to = checksum_address(values["to"]) if values["to"] else None
     return Transaction(digest, block, time, to, bytes(values["input"]), int.from_bytes(values["nonce"], "big"), raw)
 

@@ -98,7 +98,7 @@ class Deployment:
                     for name, each in content["contracts"].items()
                 },
             )
-        except (KeyError, TypeError, ValueError, AttributeError, RecordError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecordError) as error:
             raise ConfigError(
                 f"Not a deployment file: {error!r}.", hint="It is written by the deploy script; copy it anew."
             ) from error
@@ -119,7 +119,7 @@ class Deployment:
                 hint="Deploy first, or set network.deployment to the file that the operator gave you.",
                 path=str(path),
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path} is not JSON: {error}.", hint="Copy the deployment file anew.") from error
         return cls.from_json(content)
 
