@@ -15,8 +15,8 @@ FORGET_AFTER = 256
 
 _RANGE = re.compile(
     r"(block|log|response|quer(y|ies)|results?|range|span)\w*\b.*"
-    r"(range|limit|too (large|wide|big|many|long)|exceed|more than|maximum|max\b|up to|time(d)? ?out)"
-    r"|(range|limit|exceed|too (large|wide|big|many)|maximum|up to)\b.*\b(block|log|range|response|result)",
+    r"(range|limit|too (large|wide|big|many|long)|exceed|(more|greater) than|maximum|max\b|up to|time(d)? ?out)"
+    r"|(range|limit|exceed|too (large|wide|big|many)|max(imum)?|up to)\b.*\b(block|log|range|response|result)",
     re.IGNORECASE | re.DOTALL,
 )
 _THROTTLED = re.compile(
