@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from collegium.errors import CoordinatorUnreachableError
+from collegium.errors import CollegiumError, CoordinatorUnreachableError, KeystoreError
 from collegium.transport.client import Transport
+from collegium.transport.errors import PlainHttpError, ProxyFailedError
 from collegium.transport.failures import failure_of
 from collegium.transport.party import make_transport as make_party_transport
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from .home import Home
 
-__all__ = ["ask_health", "make_transport"]
+__all__ = ["ask_health", "find_refusals", "make_transport"]
 
 TIMEOUT = 5.0
 
@@ -56,6 +57,23 @@ def ask_health(transport: Transport, url: str, path: str = "/v1/info") -> int:
     if answer.status_code in (400, 403):
         raise refusal(answer.headers.get("X-Collegium-Error", ""), *_said(answer, url))
     return int(answer.status_code)
+
+
+def find_refusals(transport: Transport, urls: Sequence[str]) -> list[dict[str, str]]:
+    """Coordinators that no waiting will make talk to us, and why: wrong keys, certificates, proxies.
+
+    One that merely does not answer is none of them: the client goes on asking it.
+    """
+    found = []
+    for url in urls:
+        if transport.rule(url) or transport.proxies.for_url(url):
+            try:
+                ask_health(transport, url)
+            except (KeystoreError, ProxyFailedError, PlainHttpError) as error:
+                found.append({"coordinator": url, "code": error.code, "reason": error.message, "next": error.hint})
+            except CollegiumError:
+                continue
+    return found
 
 
 def _said(answer: object, url: str) -> tuple[str, str]:

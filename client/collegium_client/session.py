@@ -26,6 +26,7 @@ from .errors import TaskInvalid
 from .home import Home
 from .node import Node, NodeParts
 from .plan import MAX_PLAN_BYTES, PublishedPlan
+from .reaching import find_refusals
 from .sandbox import Sandbox
 from .task import TaskSource
 
@@ -116,6 +117,8 @@ def open_node(
         sandbox = stack.enter_context(open_sandbox(home, task, name=f"study-{study_id}", table=plan.table))
         log("ready", study=study_id, title=plan.title, sandbox=sandbox.confinement.explain(),
             mechanisms=dict(sandbox.confinement.mechanisms))  # fmt: skip
+        for refused in find_refusals(home.transport, home.settings.coordinators):
+            log("coordinator_refused", **refused)
         folder = home.store
         parts = NodeParts(
             chain=chain,
@@ -153,7 +156,7 @@ def own_stores(home: Home) -> list[OwnStore]:
     """The home's folder and those of its published stores that can let go of blobs."""
     from collegium.storage import open_store
 
-    opened = [open_store(str(uri)) for uri in home.settings.get("stores", "own")]
+    opened = [open_store(str(uri), transport=home.transport) for uri in home.settings.get("stores", "own")]
     return [home.store, *(store for store in opened if isinstance(store, OwnStore))]
 
 

@@ -59,7 +59,8 @@ def open_store(
     if parts.scheme in ("gateway+http", "gateway+https"):
         from collegium.storage.gateway import GatewayStore
 
-        return GatewayStore(uri.removeprefix("gateway+"), timeout=timeout)
+        proxies = transport.proxies if transport else None
+        return GatewayStore(uri.removeprefix("gateway+"), timeout=timeout, proxies=proxies)
     if parts.scheme in ("kubo", "kubo+https"):
         if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
             raise StoreAddressError("A Kubo address has a host and a port only.", hint=_HINT)

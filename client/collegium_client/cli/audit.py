@@ -175,7 +175,8 @@ def _open(
         os.environ["COLLEGIUM_NETWORK_CHAIN_ID"] = str(found.chain_id if found else 0)
     home = Home(app.home)
     chain = home.chain()
-    source = open_stores(stores, chain_id=chain.chain_id) if stores else home.stores_to_read(chain.chain_id)
+    given = open_stores(stores, chain_id=chain.chain_id, transport=home.transport) if stores else None
+    source = given or home.stores_to_read(chain.chain_id)
     return home, chain, source
 
 

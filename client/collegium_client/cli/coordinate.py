@@ -67,7 +67,9 @@ def round_coordinate(
         if position is None:
             position, attempt = _refuted(round, attempt)
         id_ = chain.chain_id
-        readable = open_stores(stores, chain_id=id_) if stores else Home(app.home).stores_to_read(id_)
+        home = Home(app.home)
+        given = open_stores(stores, chain_id=id_, transport=home.transport) if stores else None
+        readable = given or home.stores_to_read(id_)
         blobs = BlobSource(BlobFolder(Path(scratch) / "store"), readable, view.format)
         found = recompute_coordinate(blobs, view.plan, round, position, attempt=attempt)
     error = None

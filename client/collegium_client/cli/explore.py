@@ -143,7 +143,7 @@ def _open(app: App, where: dict[str, Any]) -> Source:
     has_home = (home.folder / FILE).exists()
     stores = None
     if where["stores"]:
-        stores = open_stores(where["stores"], chain_id=chain.chain_id)
+        stores = open_stores(where["stores"], chain_id=chain.chain_id, transport=home.transport)
     elif has_home:
         stores = home.stores_to_read(chain.chain_id)
     folder = where["index"] or _index_folder(home.state if has_home else None, chain.address_of("Collegium"))

@@ -37,7 +37,7 @@ def store_prune(app: App, study: int, uris: tuple[str, ...], dry_run: bool) -> S
             {"study": study, "retention_days": None, "dry_run": dry_run, "removed": []},
             f"The plan of study {study} sets no retention term; nothing is removed.",
         )
-    stores = [open_store(uri) for uri in uris] or own_stores(home)
+    stores = [open_store(uri, transport=home.transport) for uri in uris] or own_stores(home)
     for store in stores:
         if not isinstance(store, OwnStore):
             raise UsageError(f"{store.name} is not yours to prune.", hint="Name a folder (file://) or Kubo (kubo://).")

@@ -14,6 +14,7 @@ from collegium.errors import BlobNotFoundError, PreconditionError, UsageError, V
 if TYPE_CHECKING:
     from collegium.storage import Cid, MultiStore, Store
     from collegium.storage.store import OwnStore
+    from collegium.transport.client import Transport
     from collegium_client.home import Home
 
 __all__ = [
@@ -110,7 +111,7 @@ def store_verify(app: App, cids: tuple[str, ...], uri: str | None, max_bytes: in
     """Read blobs and hash them, CIDS or all that the store keeps; exit 4 when one is damaged or missing."""
     from collegium.storage import open_store
 
-    store: Store = open_store(uri) if uri else _home(app).store
+    store: Store = open_store(uri, transport=_transport(app)) if uri else _home(app).store
     wanted = _parse(cids) if cids else sorted(_owned(store).list())
     wrong: dict[str, str] = {}
     with app.progress("verifying") as advance:
@@ -179,7 +180,7 @@ def store_import(app: App, file: Path, roots: tuple[str, ...], uri: str | None, 
     from collegium.storage import BlobFolder, open_store
     from collegium.storage.archive import import_car
 
-    folder = open_store(uri) if uri else _home(app).store
+    folder = open_store(uri, transport=_transport(app)) if uri else _home(app).store
     if not isinstance(folder, BlobFolder):
         raise UsageError("An archive is imported into a folder.", hint="Name one as file:///folder.")
     with app.progress("importing") as advance:
@@ -236,10 +237,17 @@ def _home(app: App) -> Home:
     return Home(app.home).require()
 
 
+def _transport(app: App) -> Transport:
+    """How stores are reached, as the home says; without one by the environment."""
+    from collegium_client.home import Home
+
+    return Home(app.home).transport
+
+
 def _to_read(app: App, uris: tuple[str, ...]) -> MultiStore:
     from collegium.storage import open_stores
 
-    return open_stores(uris) if uris else _home(app).stores_to_read()
+    return open_stores(uris, transport=_transport(app)) if uris else _home(app).stores_to_read()
 
 
 def _to_write(app: App, uri: str | None) -> Store:
@@ -250,7 +258,7 @@ def _to_write(app: App, uri: str | None) -> Store:
     if uri is None:
         found: Store = _home(app).store
         return found
-    store = open_store(uri)
+    store = open_store(uri, transport=_transport(app))
     if isinstance(store, RemoteStore):
         raise PreconditionError(
             f"{store.name} takes blobs from members in a round only.",
@@ -262,7 +270,7 @@ def _to_write(app: App, uri: str | None) -> Store:
 def _own(app: App, uri: str | None) -> OwnStore:
     from collegium.storage import open_store
 
-    return _owned(open_store(uri) if uri else _home(app).store)
+    return _owned(open_store(uri, transport=_transport(app)) if uri else _home(app).store)
 
 
 def _owned(store: Store) -> OwnStore:

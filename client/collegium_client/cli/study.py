@@ -211,7 +211,7 @@ def study_create(app: App, plan: Path | None, plan_option: Path | None, role: st
         from collegium.storage.recorded import RecordedStore
 
         for blob in draft.blobs():
-            RecordedStore(open_store(str(uri)), home.egress).put(blob)
+            RecordedStore(open_store(str(uri), transport=home.transport), home.egress).put(blob)
     with home.outbox(chain) as outbox:
         intent = intents.create_study(draft.plan, draft.format)
         sent = send(app, chain, outbox, [intent], question="Create this study?")
