@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from collegium.chain.views import ProposalStatus, RoundView
 from collegium.records import ZERO_ADDRESS, Phase, Role
 
@@ -24,7 +26,6 @@ _CELLS = {
     "left out": Cell("R", "left out: revealed, and too few certified it", "warn"),
     "certified": Cell("V", "certified: its update is in, it has not endorsed", "soft"),
     "endorsed": Cell("✓", "endorsed: its update is in, and it endorsed the result", "good"),
-    "endorsed only": Cell("E", "endorsed only: without an update of its own", "soft"),
     "fined": Cell("!", "fined", "bad"),
 }
 _DUTY = {
@@ -37,7 +38,7 @@ _MISSED = Cell("M", "on duty and proposed nothing", "bad")
 _FINED_AGGREGATOR = Cell("!", "fined", "bad")
 
 LEGEND = (
-    *(_CELLS[name] for name in ("endorsed", "certified", "endorsed only", "revealed", "committed", "invited")),
+    *(_CELLS[name] for name in ("endorsed", "certified", "revealed", "committed", "invited")),
     *(_CELLS[name] for name in ("late", "left out", "unrevealed", "fined", "not invited")),
     *_DUTY.values(),
     _MISSED,
@@ -105,8 +106,14 @@ def read_cell(reader: Reader, log: StudyLog, view: RoundView, index: int, instit
         for fine in reader.fines(log, view.ctx)
         if fine.fined.args["institution"] == institution and Role(fine.fined.args["role"]) is Role.MEMBER
     )
-    name = _progress(reader, view, index)
-    cell = _CELLS[name]
+    bit, last = 1 << index, view.live
+    endorsed = bool(last and last.endorsed & bit)
+    if view.certified & bit:
+        cell = _CELLS["endorsed" if endorsed else "certified"]
+    else:
+        cell = _CELLS[_progress(reader, view, index)]
+        if endorsed:
+            cell = replace(cell, words=f"{cell.words}; endorsed the result all the same")
     if fined:
         word, _, why = cell.words.partition(": ")
         return Cell("!", f"{word}, fined: {why}", "bad")
@@ -114,15 +121,9 @@ def read_cell(reader: Reader, log: StudyLog, view: RoundView, index: int, instit
 
 
 def _progress(reader: Reader, view: RoundView, index: int) -> str:
-    bit = 1 << index
-    last = view.live
-    endorsed = bool(last and last.endorsed & bit)
-    if not view.invited & bit:
-        return "endorsed only" if endorsed else "not invited"
-    if view.certified & bit:
-        return "endorsed" if endorsed else "certified"
-    if endorsed:
-        return "endorsed only"
+    """How far an update came that was not certified."""
+    if not view.invited >> index & 1:
+        return "not invited"
     phase = Phase(view.aborted.args["phase"]) if view.aborted is not None else view.phase_at(reader.now)
     is_past = view.is_over or phase > Phase.CERTIFY
     if index in view.reveals:

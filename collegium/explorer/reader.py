@@ -41,12 +41,11 @@ def study_path(study: int) -> str:
 class Reader:
     """Looks at one moment of a `Source`; make one per page, inside `source.reading()`."""
 
-    def __init__(self, source: Source, *, blob_command: str = "") -> None:
+    def __init__(self, source: Source, *, now: int | None = None) -> None:
         self.source = source
         self.replay: Replay = source.replay
-        self.now = source.now()
+        self.now = source.now() if now is None else now
         self._published: dict[int, Published | None] = {}
-        self._blob_command = blob_command
 
     # Parties
 

@@ -17,6 +17,7 @@ from .overview import read_overview
 from .reader import Reader, study_path
 from .records import VerifyPage
 from .refutations import read_refutation
+from .replay import Replay
 from .rounds import read_round
 from .source import Source
 from .studies import read_study
@@ -64,27 +65,34 @@ def _address(text: str) -> str:
     return found
 
 
-def read_page(source: Source, path: str) -> Page:
-    """The page at a path without suffix. Raises LookupError when there is none."""
+def read_page(source: Source, path: str, *, now: int | None = None) -> Page:
+    """The page at a path without suffix. now: unix seconds, by default as the chain's next block would carry them.
+
+    Raises LookupError when there is none.
+    """
     for pattern, kind, read in _ROUTES:
         found = re.fullmatch(pattern, path, re.ASCII)
         if found is not None:
             with source.reading():
-                return Page(path, kind, read(Reader(source), *found.groups()))
+                return Page(path, kind, read(Reader(source, now=now), *found.groups()))
     raise LookupError(path)
 
 
-def list_pages(source: Source) -> Iterator[str]:
+def list_pages(source: Source) -> list[str]:
     """Paths of all pages as of now, overview first."""
     with source.reading() as replay:
-        yield from ("index", "verify", "institutions/index")
-        yield from (f"institutions/{each.address}" for each in replay.parties.values() if each.admitted is not None)
-        for study in source.studies:
-            log, folder = replay.studies[study], study_path(study)
-            yield f"{folder}/index"
-            yield from (f"{folder}/rounds/page-{page}" for page in range(1, pages_of(log) + 1))
-            yield from (f"{folder}/rounds/{view.number}" for view in log.view.rounds)
-            yield f"{folder}/models/0"
-            yield from (f"{folder}/models/{view.number}" for view in log.view.final_rounds)
-            yield from (f"{folder}/lineage/page-{page}" for page in range(1, lineage_pages(log) + 1))
-            yield from (f"{folder}/refutations/{at}" for at in range(1, len(log.refutations) + 1))
+        return list(_list(source, replay))
+
+
+def _list(source: Source, replay: Replay) -> Iterator[str]:
+    yield from ("index", "verify", "institutions/index")
+    yield from (f"institutions/{each.address}" for each in replay.parties.values() if each.admitted is not None)
+    for study in source.studies:
+        log, folder = replay.studies[study], study_path(study)
+        yield f"{folder}/index"
+        yield from (f"{folder}/rounds/page-{page}" for page in range(1, pages_of(log) + 1))
+        yield from (f"{folder}/rounds/{view.number}" for view in log.view.rounds)
+        yield f"{folder}/models/0"
+        yield from (f"{folder}/models/{view.number}" for view in log.view.final_rounds)
+        yield from (f"{folder}/lineage/page-{page}" for page in range(1, lineage_pages(log) + 1))
+        yield from (f"{folder}/refutations/{at}" for at in range(1, len(log.refutations) + 1))

@@ -59,7 +59,8 @@ def build_site(
         site.put(f"assets/{name}", read_asset(name), "", built)
     for done, path in enumerate(paths, 1):
         try:
-            page = read_page(source, path)
+            # As of the last block: with the time of day, pages would change without a reason.
+            page = read_page(source, path, now=source.as_of.time)
         except LookupError:
             continue
         digest, as_of = renderer.digest(page), source.as_of
@@ -112,7 +113,7 @@ class _Site:
             content = json.loads(self._path.read_text(encoding="utf-8"))
             if content.get("schema") != SCHEMA:
                 raise ValueError("another schema")
-            self._files = {str(name): [str(each) for each in both] for name, both in content["files"].items()}
+            self._files = {name: _entry(name, both) for name, both in content["files"].items()}
         except FileNotFoundError:
             if any(folder.iterdir()):
                 raise PreconditionError(
@@ -163,6 +164,14 @@ class _Site:
         content = {"schema": SCHEMA, "files": dict(sorted(self._files.items()))}
         write_atomically(self._path, (json.dumps(content, indent=0) + "\n").encode(), mode=0o644)
         self._unsaved = 0
+
+
+def _entry(name: str, both: list[str]) -> list[str]:
+    """A line of the manifest. Raises ValueError when it names anything that is not below the folder."""
+    shown, content = both
+    if name.startswith("/") or ".." in name.split("/") or not isinstance(shown, str) or not isinstance(content, str):
+        raise ValueError(f"{name!r} is no file of a site")
+    return [shown, content]
 
 
 def _hash(content: bytes) -> str:
