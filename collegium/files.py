@@ -27,7 +27,7 @@ _HINTS = {
 def explain_disk(error: BaseException | None, path: Path | None = None) -> DiskError | None:
     """What a full, read-only or failing disk means for people; None when the error is of another kind.
 
-    Looks through causes: libraries wrap what the system told them.
+    path: named when the error itself names none. Looks through causes: libraries wrap what the system told them.
     """
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
@@ -36,7 +36,7 @@ def explain_disk(error: BaseException | None, path: Path | None = None) -> DiskE
             said = str(error)
             number = next((code for words, code in _SQLITE.items() if words in said), None)
         if number in _HINTS:
-            where = path or (getattr(error, "filename", None) or "the disk")
+            where = getattr(error, "filename", None) or path or "the disk"
             return DiskError(f"{where} cannot be written: {os.strerror(number)}.", hint=_HINTS[number], errno=number)
         error = error.__cause__ or error.__context__
     return None

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,7 @@ class Node:
         self._checker: RoundChecker | None = None
         self._delivery = Delivery(parts.couriers, parts.outbox, parts.settings.carry_after, parts.report)
         self._finished: int | None = None
+        self._announced = 0
         self._unreachable, self._disk_told = False, 0.0
 
     @property
@@ -181,7 +183,7 @@ class Node:
 
     def _note_disk(self, error: Exception) -> None:
         """A full disk is waited for, as a silent node is; any other error ends the node."""
-        disk = explain_disk(error)
+        disk = explain_disk(error, self._parts.state)
         if disk is None:
             raise error
         if time.monotonic() >= self._disk_told:
@@ -498,15 +500,23 @@ class Node:
 
     def keep_model(self, view: StudyView) -> None:
         """After finality: verify the new model, keep it, and evaluate it on local data. Metrics stay here."""
-        root, cid, number = view.model
+        _, cid, number = view.model
         if number == self._finished or number == 0:
             return
         round = view.round(number)
         assert round is not None
-        self._report("round_final", round=number, record=round.record, model=cid, fate=self._fate(round),
-                     disputed=round.disputed is not None)  # fmt: skip
-        if self._work[0] == number and (trace := self._work[1].trace) is not None:
+        if self._announced != number:
+            self._announced = number
+            self._report("round_final", round=number, record=round.record, model=cid, fate=self._fate(round),
+                         disputed=round.disputed is not None)  # fmt: skip
+        trace = self._work[1].trace if self._work[0] == number else None
+        with about(self._study_id, number), trace.inside() if trace else nullcontext():
+            self._keep_model(view, round)
+        if trace is not None:
             trace.end(outcome=self._fate(round))
+
+    def _keep_model(self, view: StudyView, round: RoundView) -> None:
+        root, cid, number = view.model
         try:
             model = self._parts.source.model(parse_cid(cid), root=root, ctx=round.ctx)
         except CollegiumError as error:
@@ -514,8 +524,7 @@ class Node:
             self._finished = number
             return
         # Whoever proposed it may be gone tomorrow: every store gets what it lacks.
-        with about(self._study_id, number):
-            self._parts.pusher.push(model.cid, wait=0)
+        self._parts.pusher.push(model.cid, wait=0)
         state = export_model(model.elements, self._parts.table)
         from safetensors.numpy import save
 
@@ -526,11 +535,12 @@ class Node:
         buffers = self._parts.state / f"buffers-{self._study_id}.safetensors"
         try:
             kept = buffers.read_bytes() if buffers.exists() else b""
-            metrics = self._parts.sandbox.evaluate(state, buffers=kept)
+            with span("evaluate"):
+                found = self._parts.sandbox.evaluate(state, buffers=kept)
         except TaskFailed as error:
             self._report("evaluation_failed", round=number, reason=error.message)
             return
-        self._report("evaluated", round=number, metrics=metrics)
+        self._report("evaluated", round=number, metrics=found)
 
     def _has_finished(self, view: StudyView) -> bool:
         self.keep_model(view)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-__all__ = ["CATALOG", "Metric", "count", "enable", "is_enabled", "observe", "render", "set_gauge", "set_state", "timed"]
+__all__ = ["CATALOG", "Metric", "count", "disable", "enable", "is_enabled", "observe", "render", "set_gauge",
+           "set_state", "timed"]  # fmt: skip
 
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 BYTES = (1 << 10, 1 << 14, 1 << 17, 1 << 20, 1 << 23, 1 << 26, 1 << 29, 1 << 32)
@@ -77,14 +78,14 @@ _registry: Any = None
 _lock = threading.Lock()
 
 
-def enable(version: str) -> None:
-    """Begin to count in this process; twice is harmless."""
+def enable(version: str) -> bool:
+    """Begin to count in this process; false when it was counting already."""
     global _made, _registry
     from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 
     with _lock:
         if _made is not None:
-            return
+            return False
         _registry = CollectorRegistry()
         made: dict[str, Any] = {}
         for name, metric in CATALOG.items():
@@ -99,6 +100,14 @@ def enable(version: str) -> None:
                 made[name] = Histogram(full, metric.help, metric.labels, buckets=metric.buckets, **common)
         _made = made
     set_gauge("build_info", 1, version=version)
+    return True
+
+
+def disable() -> None:
+    """Forget everything that was counted."""
+    global _made, _registry
+    with _lock:
+        _made = _registry = None
 
 
 def is_enabled() -> bool:
@@ -108,26 +117,26 @@ def is_enabled() -> bool:
 
 def count(name: str, amount: float = 1, **labels: str) -> None:
     """Add to a counter."""
-    if _made is not None:
-        _labeled(name, labels).inc(amount)
+    if (made := _made) is not None:
+        _labeled(made[name], labels).inc(amount)
 
 
 def set_gauge(name: str, value: float, **labels: str) -> None:
     """Set a gauge."""
-    if _made is not None:
-        _labeled(name, labels).set(value)
+    if (made := _made) is not None:
+        _labeled(made[name], labels).set(value)
 
 
 def set_state(name: str, state: str) -> None:
     """Set a state."""
-    if _made is not None:
-        _made[name].state(state)
+    if (made := _made) is not None:
+        made[name].state(state)
 
 
 def observe(name: str, value: float, **labels: str) -> None:
     """Add to a histogram."""
-    if _made is not None:
-        _labeled(name, labels).observe(value)
+    if (made := _made) is not None:
+        _labeled(made[name], labels).observe(value)
 
 
 @contextmanager
@@ -147,7 +156,5 @@ def render() -> tuple[str, bytes]:
     return CONTENT_TYPE_LATEST, bytes(generate_latest(_registry))
 
 
-def _labeled(name: str, labels: dict[str, str]) -> Any:
-    assert _made is not None
-    found = _made[name]
+def _labeled(found: Any, labels: dict[str, str]) -> Any:
     return found.labels(**labels) if labels else found

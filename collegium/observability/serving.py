@@ -162,7 +162,8 @@ def observed(
             yield None
             return
         host, port = parse_address(settings.metrics)
-        metrics.enable(version)
+        if metrics.enable(version):
+            stack.callback(metrics.disable)
         try:
             server = HttpServer(_Application(role, version, checks), host=host, port=port)
         except OSError as error:
