@@ -1,7 +1,8 @@
 """All sites together, from published cells alone, and how much the sites differ.
 
-AUROC of the union of all cases: every pair of a positive and a negative case whose cells do not overlap is decided,
-the others are counted half, so the true value lies within `area_low` and `area_high` whatever the scores are.
+AUROC of the union of all cases: pairs of a positive and a negative case of one site are decided by the site's own
+AUROC, pairs of two sites by their cells where these do not overlap. What stays open bounds the value by `area_low` and
+`area_high`, whatever the scores are; their middle is shown.
 Its sampling error is that of Hanley and McNeil (1982), The meaning and use of the area under a ROC curve, Radiology
 143, 29-36. Heterogeneity: Cochran's Q and I2 over the sites' AUROC, pooled with random effects after DerSimonian and
 Laird (1986), Meta-analysis in clinical trials, Controlled Clinical Trials 7, 177-188.
@@ -25,6 +26,8 @@ __all__ = ["MIN_SITES", "Heterogeneity", "Pooled", "area_bounds", "hanley_mcneil
 
 MIN_SITES = 3
 """With fewer sites each could subtract itself and see the other."""
+_ROUNDING = 0.0005
+"""Published areas have three decimals."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ def pool(reports: Sequence[Disclosed], *, min_sites: int = MIN_SITES) -> Pooled:
     if len({report.threshold for report in reports}) > 1:
         raise ValueError("the sites used different thresholds")
     threshold = reports[0].threshold if reports else 0.5
-    full = [(each.positive, each.negative) for each in reports if each.positive and each.negative]
+    complete = [each for each in reports if each.positive and each.negative]
+    full = [(each.positive, each.negative) for each in complete if each.positive and each.negative]
+    areas = [each.auroc[0] if each.auroc else None for each in complete]
     sites = {"auroc": len(full)}
     positives = [each.positive.split(threshold) for each in reports if each.positive]
     negatives = [each.negative.split(threshold) for each in reports if each.negative]
@@ -82,7 +87,7 @@ def pool(reports: Sequence[Disclosed], *, min_sites: int = MIN_SITES) -> Pooled:
     brier = [(each.brier, each.cases) for each in reports if each.brier is not None and each.cases]
     sites |= {"sensitivity": len(truly_positive), "specificity": len(truly_negative), "accuracy": len(both)}
     sites["brier"] = len(brier)
-    low, high = area_bounds([p for p, _ in full], [n for _, n in full]) if full else (None, None)
+    low, high = area_bounds([p for p, _ in full], [n for _, n in full], areas) if full else (None, None)
     measures = {
         "auroc": _area(full, low, high),
         "sensitivity": wilson(sum(s[1] for s in truly_positive), sum(map(sum, truly_positive))),
@@ -98,21 +103,38 @@ def pool(reports: Sequence[Disclosed], *, min_sites: int = MIN_SITES) -> Pooled:
     return Pooled(sites, sum(each.cases or 0 for each in reports), threshold, measures, low, high)
 
 
-def area_bounds(positives: Sequence[Cells], negatives: Sequence[Cells]) -> tuple[float, float]:
-    """Least and greatest AUROC of the union of all cases that these cells allow."""
-    above, counts = _intervals(positives)
-    below, others = _intervals(negatives)
-    pairs = counts[:, None] * others[None, :]
+def area_bounds(
+    positives: Sequence[Cells], negatives: Sequence[Cells], areas: Sequence[float | None] | None = None
+) -> tuple[float, float]:
+    """Least and greatest AUROC of the union of all cases that these cells allow, one of each per site.
+
+    areas: the AUROC that each site published, rounded to three decimals; it decides the pairs inside the site.
+    """
+    known = list(areas) if areas is not None else [None] * len(positives)
+    least = most = total = 0.0
+    for at, above in enumerate(positives):
+        for other, below in enumerate(negatives):
+            low, high = _pair_bounds(above, below)
+            area = known[at] if at == other else None
+            if area is not None:
+                low, high = max(low, area - _ROUNDING), min(high, area + _ROUNDING)
+            pairs = above.total * below.total
+            least, most, total = least + pairs * low, most + pairs * high, total + pairs
+    return least / total, most / total
+
+
+def _pair_bounds(above: Cells, below: Cells) -> tuple[float, float]:
+    """Least and greatest share of pairs in which a case of `above` has the higher score, ties counted half."""
+    upper, lower = _intervals(above), _intervals(below)
+    pairs = np.outer(above.counts, below.counts).astype(np.float64)
     # A cell is [low, high): all of it is above another one when its low reaches the other's high.
-    wins = above[:, None, 0] >= below[None, :, 1]
-    losses = below[None, :, 0] >= above[:, None, 1]
-    total = float(pairs.sum())
-    return float(pairs[wins].sum()) / total, 1 - float(pairs[losses].sum()) / total
+    wins = upper[:, None, 0] >= lower[None, :, 1]
+    losses = lower[None, :, 0] >= upper[:, None, 1]
+    return float(pairs[wins].sum() / pairs.sum()), float(1 - pairs[losses].sum() / pairs.sum())
 
 
-def _intervals(cells: Sequence[Cells]) -> tuple[Any, Any]:
-    bounds = [(low, high) for each in cells for low, high in pairwise(each.edges)]
-    return np.array(bounds), np.array([count for each in cells for count in each.counts], dtype=np.float64)
+def _intervals(cells: Cells) -> Any:
+    return np.array(list(pairwise(cells.edges)))
 
 
 def hanley_mcneil_variance(area: float, positives: int, negatives: int) -> float:
