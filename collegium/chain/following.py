@@ -6,9 +6,10 @@ import threading
 import time
 
 from collegium.observability import metrics
+from collegium.records import Phase
 
 from .indexer import Indexer
-from .views import StudyView
+from .views import RoundView, StudyView
 
 __all__ = ["ChainTime", "StudyFollower"]
 
@@ -55,10 +56,19 @@ class StudyFollower:
             self.head, self.head_time, self.read_at = synced.head, self._indexer.head_time, time.time()
             self.time.observe(self.head_time)
             metrics.set_gauge("chain_head_age_seconds", max(0.0, self.read_at - self.head_time))
-            if self._view is None or stale or synced.added or synced.rolled_back_to is not None:
+            if self._view is None or stale or synced.changed:
                 self._view = StudyView.build(self._indexer.events(self._study_id), self._study_id)
             self._stale = False
             return self._view
+
+    def is_closed_to_commits(self, round: RoundView) -> bool:
+        """Whether no reorganization that the network's confirmations allow for could still let somebody commit.
+
+        The clock alone does not say so: a block that carries commits of before the deadline may still take the place
+        of one that is not confirmed yet. Without confirmations (a devnet) the clock is all there is.
+        """
+        known = self._indexer.head_time if self._indexer.confirmations != 0 else self.time.now()
+        return round.phase_at(known) is not Phase.COMMIT
 
     @property
     def view(self) -> StudyView:

@@ -9,11 +9,12 @@ deployment is started anew.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,26 +53,35 @@ class Synced:
     """What a `sync` did. head: number of the last block seen, -1 before any; added: events stored.
 
     rolled_back_to: the block to which a reorganization took the index back, None when there was none.
+    changed: whether the file holds other events than at the last `sync`, also when another process wrote them.
     """
 
     head: int
     added: int
     rolled_back_to: int | None = None
+    changed: bool = True
 
 
 class Indexer:
-    """Thread-safe; one writer process per file."""
+    """Thread-safe, and several processes may share a file: a client, a watcher and commands beside them."""
 
     def __init__(self, path: Path, chain: Chain) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._chain = chain
         self._lock = threading.RLock()
+        self._turn = path.with_name(f"{path.name}.lock")
+        self._seen = -1
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
         self._addresses = [address.lower() for address in chain.deployment.addresses.values()]
         self._bind()
+
+    @property
+    def confirmations(self) -> int | None:
+        """Blocks on top before a block is read; None waits for the network's finalized block."""
+        return self._chain.settings.confirmations
 
     @property
     def head(self) -> int:
@@ -95,11 +105,13 @@ class Indexer:
 
     def sync(self) -> Synced:
         """Catch up with the chain. Raises ChainUnreachableError; what was stored stays."""
-        with self._lock:
+        with self._lock, self._turn.open("w") as turn:
+            # One writer at a time: two that read different forks would mix them.
+            fcntl.flock(turn, fcntl.LOCK_EX)
             for _ in range(_RACES):
                 done = self._sync()
                 if done is not None:
-                    return done
+                    return replace(done, changed=self._has_changed(done))
         raise ChainUnreachableError(
             "The node keeps changing its mind about its newest blocks.",
             hint="Wait a moment, or raise network.confirmations.",
@@ -159,6 +171,12 @@ class Indexer:
         self.close()
 
     # Keeping up
+
+    def _has_changed(self, done: Synced) -> bool:
+        """`data_version` grows with the commits of other connections alone."""
+        version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        others, self._seen = version != self._seen, version
+        return others or done.added > 0 or done.rolled_back_to is not None
 
     def _sync(self) -> Synced | None:
         """One pass; None when the chain moved beneath it."""

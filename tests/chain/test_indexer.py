@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,44 @@ class TestReorganization:
                 assert indexer.events() == []
                 indexer.sync()
                 assert len(indexer.events()) == 1
+
+
+class TestSharedFile:
+    def test_what_another_process_stored_is_seen(self, world: World, outbox: Outbox, tmp_path: Path) -> None:
+        """A command run beside a client may be the one that stores an event; the client must not miss it."""
+        path = tmp_path / "index.db"
+        with Indexer(path, world.chain()) as client, Indexer(path, world.chain()) as command:
+            assert client.sync().changed
+            assert not client.sync().changed
+            pay(outbox, 7)
+            assert command.sync().added == 1
+            done = client.sync()
+            assert (done.added, done.changed) == (0, True)
+            assert amounts(client) == [7]
+            assert not client.sync().changed
+
+    def test_several_write_at_once(self, world: World, outbox: Outbox, tmp_path: Path) -> None:
+        indexers = [Indexer(tmp_path / "index.db", world.chain()) for _ in range(3)]
+        stop = threading.Event()
+        failures: list[BaseException] = []
+
+        def keep_up(indexer: Indexer) -> None:
+            try:
+                while not stop.is_set():
+                    indexer.sync()
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=keep_up, args=(indexer,)) for indexer in indexers]
+        for thread in threads:
+            thread.start()
+        for amount in range(1, 9):
+            pay(outbox, amount)
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+        assert not failures
+        indexers[0].sync()
+        assert amounts(indexers[0]) == list(range(1, 9))
+        for indexer in indexers:
+            indexer.close()
