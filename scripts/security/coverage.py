@@ -12,7 +12,6 @@ line, broken, with which that test fails.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -117,12 +116,13 @@ def render(explanations: Sequence[Explanation]) -> str:
     lines = [
         "# Branch coverage of the contracts",
         "",
-        "`make coverage` runs the Solidity tests with counters (some minutes), prints how many branches of each contract",
-        "they take, and fails when one is never taken and not explained here, or explained without need. Tests of gas and",
-        "code size stay out: they hold for the optimized code alone. This page is written from `coverage.toml`.",
+        "`make coverage` runs the Solidity tests with counters (some minutes), prints how many branches of each",
+        "contract they take, and fails when one is never taken and not explained here, or explained without need.",
+        "Tests of gas and code size stay out: they hold for the optimized code alone. This page is written from",
+        "`coverage.toml`.",
         "",
-        "Counters sit in a build whose source maps do not reach into assembly and lose some one-line conditions. For each",
-        "branch missed that way, `make mutants` breaks the line as shown and sees the named test fail.",
+        "Counters sit in a build whose source maps do not reach into assembly and lose some one-line conditions. For",
+        "each branch missed that way, `make mutants` breaks the line as shown and sees the named test fail.",
         "",
         "| branch | why no counter | test | fails with |",
         "| --- | --- | --- | --- |",
@@ -149,16 +149,17 @@ def break_branch(each: Explanation) -> bool:
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns(".cache"))
         shutil.copy(ROOT / "foundry.toml", copy)
         for name in ("node_modules", "scripts", "build"):
-            os.symlink(ROOT / name, copy / name)
+            (copy / name).symlink_to(ROOT / name)
         source = copy / each.file
         text = source.read_text(encoding="utf-8")
         if text.count(each.text) != 1:
             raise SystemExit(f"{each.file}: the line is there {text.count(each.text)} times: {each.text}")
         source.write_text(text.replace(each.text, each.mutant), encoding="utf-8")
         contract, _, test = each.test.partition(".")
-        command = [str(tool("forge")), "test", "--match-contract", f"^{contract}$", "--match-test", f"^{test}$"]
-        found = [path for path in sorted((copy / "tests/contracts").glob("*.sol")) if f"contract {contract} " in path.read_text()]
-        command += ["--match-path", str(found[0].relative_to(copy))]
+        command = [str(tool("forge")), "test", "--match-contract", f"^{contract}$", "--match-test", f"^{test}"]
+        tests = sorted((copy / "tests" / "contracts").glob("*.sol"))
+        found = next(path for path in tests if f"contract {contract} " in path.read_text(encoding="utf-8"))
+        command += ["--match-path", str(found.relative_to(copy))]
         done = subprocess.run(command, cwd=copy, env=_environment(copy), text=True, capture_output=True, check=False)
         if "[FAIL" not in done.stdout and "[PASS]" not in done.stdout:
             raise SystemExit(f"{each.test} did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

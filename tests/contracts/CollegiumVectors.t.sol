@@ -6,10 +6,26 @@ import {Clock, RoundClock, Rules, Tally} from "../../contracts/libraries/RoundCl
 import {Cid} from "../../contracts/libraries/Cid.sol";
 import {UpdateSet} from "../../contracts/libraries/UpdateSet.sol";
 import {Code} from "../../contracts/libraries/Code.sol";
+import {Signatures} from "../../contracts/libraries/Signatures.sol";
 import {cheats} from "./support/Cheats.sol";
 
 interface JsonCheats {
     function parseJsonBytesArray(string calldata json, string calldata key) external pure returns (bytes[] memory);
+}
+
+/// @notice Hands the libraries what they take from calldata, or little gas.
+contract LibraryCaller {
+    function write(bytes calldata data) external returns (address) {
+        return Code.write(data);
+    }
+
+    function recover(bytes32 ctx, bytes calldata signature) external view returns (address) {
+        uint256 at;
+        assembly ("memory-safe") {
+            at := signature.offset
+        }
+        return Signatures.recover(Signatures.prepare(0, Signatures.ENDORSE, 1, 2, ctx), 4, at);
+    }
 }
 
 /// @notice The pure parts of Collegium against the vectors that Python runs too, and against plain Solidity.
@@ -110,5 +126,31 @@ contract CollegiumVectorsTest {
             }
             if (Code.word(account, 1) != second) revert CheckFailed("word", Code.word(account, 1), second);
         }
+    }
+
+    /// @dev The account's code costs more gas than there is: said so, rather than an address without code.
+    function test_code_that_cannot_be_paid_for_is_told() public {
+        LibraryCaller caller = new LibraryCaller();
+        bytes memory data = new bytes(20_000);
+        cheats.expectRevert(Code.CodeWriteFailed.selector);
+        caller.write{gas: 3_000_000}(data);
+    }
+
+    /// @dev Every s from half the order on is one that some other signature of the same message has; whoever it names.
+    function testFuzz_a_high_s_recovers_nobody(uint256 key, bytes32 ctx, uint256 above) public {
+        uint256 half = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
+        key = key % (half - 1) + 1;
+        LibraryCaller caller = new LibraryCaller();
+        bytes32 digest = Signatures.toDigest(0, keccak256(abi.encode(Signatures.ENDORSE, uint256(1), uint256(2), ctx)));
+        (uint8 v, bytes32 r, bytes32 s) = cheats.sign(key, digest);
+        uint256 parity = uint256(v - 27) << 255;
+        address signer = caller.recover(ctx, abi.encodePacked(r, uint256(s) | parity));
+        if (signer != cheats.addr(key)) revert CheckFailed("signer", uint160(signer), uint160(cheats.addr(key)));
+        // As high as the 255 bits of a compact signature go.
+        above = half + 1 + above % ((1 << 255) - 1 - half);
+        signer = caller.recover(ctx, abi.encodePacked(r, above | parity));
+        if (signer != address(0)) revert CheckFailed("a high s", uint160(signer), 0);
+        signer = caller.recover(ctx, abi.encodePacked(r, half | parity));
+        if (signer == address(0)) revert CheckFailed("the highest low s", 0, 1);
     }
 }

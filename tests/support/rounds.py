@@ -281,9 +281,9 @@ class RoundSteps:
         address = self.chain.call("Collegium", "onDuty", self.study_id, block="pending")
         return next(each for each in self.aggregators if each.node.address == address)
 
-    def propose(self, lie: Lie | None = None) -> Proposed:
-        """By whoever is on duty; a lie is in one random coordinate."""
-        played, aggregator, honest = self.round, self.on_duty(), self.recompute()
+    def propose(self, lie: Lie | None = None, *, instead: Recomputed | None = None) -> Proposed:
+        """By whoever is on duty; a lie is in one random coordinate. instead: another result than the right one."""
+        played, aggregator, honest = self.round, self.on_duty(), instead or self.recompute()
         mean, model = honest.mean.copy(), honest.model.copy()
         coordinate = int(self.random.integers(0, self.table.count))
         if lie in (Lie.MEAN, Lie.WITHHELD):
