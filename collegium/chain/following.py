@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 
 from collegium.observability import metrics
 from collegium.records import Phase
 
+from .client import Chain
 from .indexer import Indexer
 from .views import RoundView, StudyView
 
-__all__ = ["ChainTime", "StudyFollower"]
+__all__ = ["TOLERANCE", "ChainTime", "StudyFollower", "measure_skew"]
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 30.0
+"""Seconds by which this machine's clock may differ from the chain's before it is not believed: a block or two."""
+CALIBRATE_EVERY = 30.0
+
+
+def measure_skew(chain: Chain) -> float:
+    """Seconds by which this machine's clock is ahead of the chain's; negative when it is behind.
+
+    Raises ChainUnreachableError. A node that knows no pending block tells the time of its latest, a block too early.
+    """
+    return time.time() - chain.now()
 
 
 class ChainTime:
-    """Seconds as the chain's next block would carry them: this machine's clock, never behind the chain's."""
+    """Seconds as the chain's next block would carry them: the time of deadlines, whatever this machine's clock says.
+
+    It is this machine's clock while that agrees with the chain. It is never behind the newest block; and a clock that
+    is ahead is set back by as much, so that nobody acts on a deadline that the chain has not reached. Thread-safe.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._floor, self._floor_at = 0.0, time.monotonic()
         self._ahead = 0.0
+        self._calibrated_at = -math.inf
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which this machine's clock is ahead of the chain, 0 within the tolerance."""
+        return self._ahead
 
     def observe(self, timestamp: int) -> None:
         """Take note of a block's time."""
-        self._ahead = max(self._ahead, timestamp - time.time())
+        with self._lock:
+            now = time.monotonic()
+            if timestamp > self._floor + (now - self._floor_at):
+                self._floor, self._floor_at = float(timestamp), now
+
+    def calibrate(self, chain: Chain) -> None:
+        """Compare the clocks, now and then. Raises ChainUnreachableError."""
+        now = time.monotonic()
+        if now - self._calibrated_at < CALIBRATE_EVERY:
+            return
+        skew = measure_skew(chain)
+        with self._lock:
+            self._calibrated_at = now
+            was, self._ahead = self._ahead, skew if skew > TOLERANCE else 0.0
+        if (self._ahead > 0) != (was > 0):
+            logger.warning(
+                "this machine's clock is %s", f"{skew:.0f} s ahead of the chain; the chain's time is used"
+                if self._ahead else "that of the chain again",
+            )  # fmt: skip
 
     def now(self) -> int:
         """Unix seconds."""
-        return int(time.time() + self._ahead)
+        with self._lock:
+            return int(max(time.time() - self._ahead, self._floor + time.monotonic() - self._floor_at))
 
 
 class StudyFollower:
@@ -53,6 +101,7 @@ class StudyFollower:
             # A sync that fails half-way may have stored events.
             stale, self._stale = self._stale, True
             synced = self._indexer.sync()
+            self.time.calibrate(self._indexer.chain)
             self.head, self.head_time, self.read_at = synced.head, self._indexer.head_time, time.time()
             self.time.observe(self.head_time)
             metrics.set_gauge("chain_head_age_seconds", max(0.0, self.read_at - self.head_time))

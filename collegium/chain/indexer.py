@@ -84,6 +84,11 @@ class Indexer:
         return self._chain.settings.confirmations
 
     @property
+    def chain(self) -> Chain:
+        """The chain it follows."""
+        return self._chain
+
+    @property
     def head(self) -> int:
         """Number of the last block seen; one before the deployment when none is."""
         with self._lock:
