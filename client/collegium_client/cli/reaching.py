@@ -80,17 +80,19 @@ def check_egress(home: Any) -> list[Any]:
     return rows
 
 
-def egress_lines(rows: list[Any]) -> list[str]:
-    """A table for the people who run the firewall."""
+def egress_lines(rows: list[Any], metrics: str = "") -> list[str]:
+    """A table for the people who run the firewall. metrics: address of our metrics endpoint, empty for none."""
     shown = [("host:port", "direction", "TLS", "reachable", "why")]
     for row in rows:
         host = f"[{row.host}]" if ":" in row.host else row.host
         reached = "yes" if row.reachable else f"NO ({row.detail})"
         via = f" (through {row.via}: open that instead)" if row.via else " (this machine)" if row.local else ""
-        shown.append(
-            (f"{host}:{row.port}", row.direction, "yes" if row.tls else "no", reached, "; ".join(row.why) + via)
-        )
+        why = "; ".join(row.why) + via
+        shown.append((f"{host}:{row.port}", row.direction, "yes" if row.tls else "no", reached, why))
     widths = [max(len(line[at]) for line in shown) for at in range(4)]
-    return [
+    lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, [*widths, 0], strict=True)).rstrip() for line in shown
-    ] + ["This home never listens: nothing inbound needs to be opened."]
+    ]
+    if metrics:
+        return [*lines, f"Nothing inbound needs to be opened, but for your own monitoring: metrics on {metrics}."]
+    return [*lines, "This home never listens: nothing inbound needs to be opened."]

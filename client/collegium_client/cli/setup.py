@@ -118,7 +118,8 @@ def doctor(app: App, study: int | None, strict: bool, egress: bool) -> Shown:
     destinations = reaching.check_egress(home)
     listed: list[dict[str, Any]] = [each.to_json() for each in destinations]
     if egress:
-        return Shown({"egress": listed}, reaching.egress_lines(destinations))
+        metrics = home.settings.tables().get("observability", {}).get("metrics", "")
+        return Shown({"egress": listed}, reaching.egress_lines(destinations, metrics))
     rows: list[dict[str, str]] = []
 
     def check(name: str, work: Callable[[], str]) -> bool:
