@@ -241,7 +241,9 @@ class Node:
             case Phase.COMMIT:
                 self.commit(view, round, window, index)
             case Phase.REVEAL:
-                self.reveal(round, window, index)
+                # What a reorganization could undo is not over: a copy could still be committed.
+                if self._follower.is_closed_to_commits(round):
+                    self.reveal(round, window, index)
             case Phase.CERTIFY:
                 self.certify(round, window, index)
             case Phase.PROPOSE:
