@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from . import gas_table
 from .measure import Results
 
 PARTS = ("vectors", "gas", "federation")
@@ -24,6 +25,8 @@ def main() -> int:
     if out:
         results.write(out)
         print(f"written to {out}")
+    if not arguments.parts:
+        gas_table.write({figure.name: figure.value for figure in results.figures})
     missed = [figure.name for figure in results.figures if not figure.ok]
     for name in missed:
         print(f"missed its bar: {name} (see benchmarks/README.md)")

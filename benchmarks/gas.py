@@ -15,6 +15,7 @@ import numpy as np
 
 from collegium.aggregation import compute_mean
 from collegium.chain import intents
+from collegium.chain.abi import interface
 from collegium.commitment import compute_commitment, compute_ext, compute_seal
 from collegium.encoding import FormatTable
 from collegium.evidence import ClientOpening, build_mean_evidence, build_range_evidence, build_step_evidence
@@ -60,8 +61,11 @@ def _rounds(results: Results, federation: Federation, members: int) -> None:
     """Costs in the steady state: slots are recycled from the second round on."""
     label = f"n={members}"
     if members == ROUND_SIZES[0]:
+        _founding(results, federation)
         _membership(results, federation)
-    federation.play_round()
+    first = federation.play_round()
+    if members != ROUND_SIZES[0]:
+        results.at_most(f"open the first round, {label}", first.sent[0].gas_used, "gas")
     federation.play_round(open_next=True)
     alone = federation.commit(batched=False)
     spent = [sent.gas_used for sent in alone]
@@ -79,6 +83,40 @@ def _rounds(results: Results, federation: Federation, members: int) -> None:
         results.at_most(
             f"commit batch after {len(federation.rounds) - 1} rounds / before, {label}", later / first, "x", 1.01
         )
+
+
+def _founding(results: Results, federation: Federation) -> None:
+    """What was sent before the first round: each creation, the connections, and the first call of each kind."""
+    created = {each.transaction: name for name, each in federation.deployment.contracts.items()}
+    connecting, firsts = 0, dict(_FOUNDING)
+    head = federation.chain.rpc.header("latest")
+    assert head is not None
+    for number in range(1, head.number + 1):
+        for found in federation.chain.rpc.request("eth_getBlockByNumber", hex(number), True)["transactions"]:
+            gas = int(federation.chain.rpc.request("eth_getTransactionReceipt", found["hash"])["gasUsed"], 16)
+            function = _function_of(federation, found)
+            if found["hash"] in created:
+                results.at_most(f"create {created[found['hash']]}", gas, "gas")
+            elif function == "connect":
+                connecting += gas
+            elif function in firsts:
+                results.at_most(firsts.pop(function), gas, "gas")
+    results.at_most("connect the contracts", connecting, "gas")
+    assert not firsts, f"never sent: {list(firsts)}"
+
+
+_FOUNDING = {
+    "allowReferee": "allow a referee, 2 of 3 approvals",
+    "createStudy": "create a study",
+    "approve": "approve",
+    "enlist": "enlist as an aggregator",
+}
+
+
+def _function_of(federation: Federation, transaction: dict[str, str]) -> str:
+    name = federation.deployment.name_of(transaction["to"]) if transaction["to"] else None
+    known = interface(name).by_selector.get(bytes.fromhex(transaction["input"][2:10])) if name else None
+    return known.name if known else ""
 
 
 def _whole(results: Results | None, federation: Federation, members: int, label: str) -> float:

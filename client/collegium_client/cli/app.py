@@ -17,6 +17,7 @@ _TREE: dict[str, dict[str, tuple[str, str]]] = {
         "watch": ("watch", "Recompute every proposal and refute a wrong one on chain."),
         "audit": ("audit", "Replay a study from public events and blobs; exit 4 on any mismatch."),
         "explore": ("explore", "Show studies, rounds and models as pages; `explore build` writes a static site."),
+        "cost": ("cost", "Estimate what a federation costs in gas, before it is deployed."),
         "version": ("setup", "Show versions."),
     },
     "keys": {
