@@ -53,6 +53,7 @@ from .checking import RoundChecker
 from .couriers import Couriers, Errand
 from .delivery import Delivery, Pusher, Window
 from .errors import TaskFailed
+from .memory import Memory
 from .progress import PreparedUpdate, compute_weight
 from .sandbox import Sandbox
 from .settings import NodeSettings
@@ -127,6 +128,7 @@ class Node:
         self._work: tuple[int, _Work] = (-1, _Work())
         self._checker: RoundChecker | None = None
         self._delivery = Delivery(parts.couriers, parts.outbox, parts.settings.carry_after, parts.report)
+        self._memory = Memory(parts.journal, parts.signer.address, parts.state / f"skipped-{study_id}.json")
         self._finished: int | None = None
         self._announced = 0
         self._unreachable, self._disk_told = False, 0.0
@@ -207,8 +209,8 @@ class Node:
         if self._work[0] != round.number:
             if self._work[1].trace is not None:
                 self._work[1].trace.end()
-            trace = RoundSpan("round", study=self._study_id, round=round.number)
-            self._work = (round.number, _Work(trace=trace))
+            opened = RoundSpan("round", study=self._study_id, round=round.number)
+            self._work = (round.number, _Work(trace=opened))
             metrics.set_gauge("client_round_current", round.number)
             self._report("round_opened", round=round.number, invited=bits(round.invited), model=round.model_cid)
         if round.is_over:
@@ -262,6 +264,11 @@ class Node:
             return
         if work.update is None:
             work.update = self._find_update(round)
+        if work.update is None and self._memory.must_skip(view, round):
+            work.gave_up = True
+            reason = "the journal was lost: another update of this round may have been signed"
+            self._report("skipped", round=round.number, reason=reason)
+            return
         if work.update is None and self._is_quiet(round, window):
             return
         if work.update is None:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from collegium.amounts import TOKEN, format_tokens
-from collegium.chain import keystore
+from collegium.chain import Indexer, Journal, StudyView, keystore
 from collegium_client.cli.app import run
+from collegium_client.memory import Memory
 from tests.audit.histories import audit
 from tests.client.worlds import PASSWORD, write_settings
 from tests.support.accounts import Account
@@ -154,6 +155,56 @@ class TestNodeKeyStolen:
         rotated = desk("keys", "rotate", "--yes")
         assert rotated["address"] != stolen and Path(rotated["retired"]).exists()
         assert audit(federation).verdict == "ok"
+
+
+class TestJournalLost:
+    """Only the journal keeps a node from signing twice; a node without it waits one round."""
+
+    def test_the_running_round_is_skipped_and_the_next_is_not(self, federation: Federation, tmp_path: Path) -> None:
+        key, folder = federation.members[0].node.signer, tmp_path / "state"
+
+        def remember() -> Memory:
+            """A node that starts."""
+            journal = Journal(folder / "journal.sqlite", federation.chain.domain(), key)
+            return Memory(journal, key.address, folder / "skipped.json")
+
+        def must_skip(memory: Memory) -> bool:
+            with Indexer(tmp_path / f"{federation.round.number}.sqlite", federation.chain) as index:
+                index.sync()
+                view = StudyView.build(index.events(federation.study_id), federation.study_id)
+            assert view.current is not None
+            return memory.must_skip(view, view.current)
+
+        def play() -> None:
+            """With what the node signed in its journal."""
+            signed = federation.prepare(0)
+            Journal(folder / "journal.sqlite", federation.chain.domain(), key).sign_update(signed.signed.message)
+            federation.commit(submissions=[signed, *(federation.prepare(seat) for seat in (1, 2, 3))])
+            federation.reveal()
+            federation.certify()
+            federation.propose()
+            federation.conclude(open_next=True)
+
+        federation.open_round()
+        assert not must_skip(remember())
+        play()
+        assert not must_skip(remember())
+        for file in folder.glob("journal.sqlite*"):
+            file.unlink()
+        assert must_skip(remember()) and must_skip(remember())
+        federation.commit([1, 2, 3])
+        federation.pass_time(federation.plan.commit_window)
+        federation.reveal()
+        federation.certify()
+        federation.propose()
+        federation.conclude(open_next=True)
+        assert not must_skip(remember())
+        play()
+        assert not must_skip(remember())
+        # Lost again: the mark of the first loss does not excuse it.
+        for file in folder.glob("journal.sqlite*"):
+            file.unlink()
+        assert must_skip(remember())
 
 
 class TestInstitutionKeyLost:
