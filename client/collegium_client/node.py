@@ -381,7 +381,7 @@ class Node:
     def _push(self, round: RoundView, index: int) -> bool:
         """Bring the own blob to every store; true when one has it, or there is nothing to bring."""
         work = self._work[1]
-        if index not in round.commits:
+        if index not in round.commits or not self._follower.is_closed_to_commits(round):
             return True
         if work.update is None:
             work.update = self._find_update(round)
