@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -165,7 +166,10 @@ class Chain:
 
     def now(self) -> int:
         """Time that a transaction sent now would see, in unix seconds, as far as the node can tell."""
-        block = self.rpc.request("eth_getBlockByNumber", "pending", False)
+        block = None
+        # Some providers know no pending block.
+        with suppress(RpcError):
+            block = self.rpc.request("eth_getBlockByNumber", "pending", False)
         if block is None:
             block = self.rpc.request("eth_getBlockByNumber", "latest", False)
         return to_int(block["timestamp"])

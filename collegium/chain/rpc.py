@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from collegium.egress import EgressLog
@@ -24,8 +24,9 @@ from collegium.transport.proxies import Proxies
 
 from .endpoint import Endpoint, NoAnswer
 from .windows import LOG_WINDOW, LogWindow
+from .wire import Header, RpcError, to_error, to_header, to_int
 
-__all__ = ["DEVNET_CHAIN_ID", "Header", "Rpc", "RpcError", "split_urls", "to_int"]
+__all__ = ["DEVNET_CHAIN_ID", "EndpointHealth", "Header", "Rpc", "RpcError", "split_urls", "to_header", "to_int"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,40 +34,17 @@ DEVNET_CHAIN_ID = 31337
 TIMEOUT = 30.0
 RETRY_FOR = 10.0
 BATCH = 100
-
-
-class RpcError(CollegiumError):
-    """The node answered with a JSON-RPC error. Evidence: rpc_code, data (revert bytes or None), method."""
-
-    code = "rpc_error"
-    exit_code = 5
+FAR_BEHIND = 3
+"""Blocks by which a healthy node may differ from the newest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What the client needs of a block header. timestamp: unix seconds; base_fee: wei, None before London."""
+class EndpointHealth:
+    """How an endpoint is now. head: its newest block, None when it does not answer; problem: empty when all is well."""
 
-    number: int
-    hash: bytes
-    parent: bytes
-    timestamp: int
-    base_fee: int | None
-
-
-def to_int(value: str | int) -> int:
-    """A JSON-RPC quantity."""
-    return value if isinstance(value, int) else int(value, 16)
-
-
-def to_header(block: dict[str, Any]) -> Header:
-    fee = block.get("baseFeePerGas")
-    return Header(
-        number=to_int(block["number"]),
-        hash=bytes.fromhex(block["hash"][2:]),
-        parent=bytes.fromhex(block["parentHash"][2:]),
-        timestamp=to_int(block["timestamp"]),
-        base_fee=None if fee is None else to_int(fee),
-    )
+    name: str
+    head: int | None
+    problem: str
 
 
 def split_urls(urls: str | Sequence[str]) -> list[str]:
@@ -157,7 +135,7 @@ class Rpc:
             with _measured(method):
                 answers = self._until_answered(lambda provider: provider.make_batch_request(calls), len(calls))  # noqa: B023
                 if not isinstance(answers, list):
-                    raise self._error(method, answers.get("error") or {})
+                    raise to_error(method, answers.get("error") or {})
                 results += [self._result(method, answer) for answer in answers]
         return results
 
@@ -177,6 +155,26 @@ class Rpc:
                     logger.warning("%s; it is asked when it is needed", failure.reason)
             if endpoint.foreign is not None:
                 raise endpoint.foreign
+
+    def survey(self) -> list[EndpointHealth]:
+        """Ask every endpoint once."""
+        found = []
+        for endpoint in self._endpoints:
+            try:
+                self._identify(endpoint)
+                header = self._ask_header(endpoint, "latest")
+                found.append(EndpointHealth(endpoint.name, None if header is None else header.number, ""))
+            except NoAnswer as failure:
+                found.append(EndpointHealth(endpoint.name, None, failure.reason))
+            except ChainIdMismatchError as error:
+                found.append(EndpointHealth(endpoint.name, None, error.message))
+        newest = max((each.head for each in found if each.head is not None), default=0)
+        return [
+            replace(each, problem=f"{each.name} is {newest - each.head} blocks behind")
+            if each.head is not None and newest - each.head > FAR_BEHIND
+            else each
+            for each in found
+        ]
 
     def header(self, block: int | str) -> Header | None:
         """Header of a block number or tag; None when the node has none."""
@@ -328,7 +326,7 @@ class Rpc:
         """One call to one endpoint, without retries. Raises NoAnswer."""
         answer = endpoint.send(lambda provider: provider.make_request(method, list(params)))
         if answer.get("error"):
-            raise endpoint.avoid(f"refuses {method} ({self._error(method, answer['error']).reason})")
+            raise endpoint.avoid(f"refuses {method} ({to_error(method, answer['error']).reason})")
         return answer.get("result")
 
     def _ask_header(self, endpoint: Endpoint, block: str) -> Header | None:
@@ -350,21 +348,8 @@ class Rpc:
 
     def _result(self, method: str, answer: dict[str, Any]) -> Any:
         if answer.get("error"):
-            raise self._error(method, answer["error"])
+            raise to_error(method, answer["error"])
         return answer.get("result")
-
-    def _error(self, method: str, error: Any) -> RpcError:
-        if not isinstance(error, dict):
-            error = {"message": str(error)}
-        message = str(error.get("message", "no reason given"))
-        return RpcError(
-            f"{method}: {message}.",
-            hint="The node refused the call; see its log if the reason is not clear.",
-            rpc_code=error.get("code"),
-            reason=message,
-            data=_revert_data(error.get("data")),
-            method=method,
-        )
 
 
 @contextmanager
@@ -379,18 +364,3 @@ def _measured(method: str) -> Iterator[None]:
     finally:
         metrics.count("rpc_requests_total", method=method, code=code)
         metrics.observe("rpc_duration_seconds", time.monotonic() - started)
-
-
-def _revert_data(data: Any) -> bytes | None:
-    """Revert bytes, which nodes wrap in different ways."""
-    if isinstance(data, dict):
-        data = data.get("data") or data.get("result")
-        if isinstance(data, dict):
-            data = data.get("data")
-    if isinstance(data, str):
-        text = data[data.index("0x") :] if "0x" in data else ""
-        try:
-            return bytes.fromhex(text[2:]) if text else None
-        except ValueError:
-            return None
-    return None

@@ -1,4 +1,4 @@
-"""A whole round through two public providers: slow blocks, 500-block windows, 429s, dropped connections, a reorganization.
+"""A whole round through two rude providers: slow blocks, 500-block windows, 429s, lost connections, a reorganization.
 
 Blocks come every 0.4 s and not every 12 s, and everything waits in blocks, so the logic is that of a slow chain in a
 thirtieth of its time.

@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ __all__ = ["doctor", "init", "version"]
 
 @command()
 @rpc_option("JSON-RPC address of the chain.")
-@click.option("--chain-id", type=int, help="Its chain id.")
+@click.option("--profile", help="Settings for a kind of chain: devnet, sepolia, mainnet, l2.")
+@click.option("--chain-id", type=int, help="Its chain id [default: that of the deployment or the profile].")
 @click.option("--deployment", type=click.Path(path_type=Path), help="Deployment file of the federation.")
 @click.option("--coordinator", "coordinators", multiple=True, help="Address of a coordinator; repeat for more.")
 @click.option("--store", "stores", multiple=True, help="Further store to read from; repeat for more.")
@@ -37,6 +37,7 @@ __all__ = ["doctor", "init", "version"]
 def init(
     app: App,
     rpc_url: str | None,
+    profile: str | None,
     chain_id: int | None,
     deployment: Path | None,
     coordinators: tuple[str, ...],
@@ -62,8 +63,13 @@ def init(
         if chain_id is not None and known != chain_id:
             raise ConfigError(f"{deployment} is of chain {known}, not {chain_id}.", hint="Leave --chain-id out.")
         chain_id = known
+    if profile is not None and chain_id is None:
+        from collegium.chain.profiles import profile as find_profile
+
+        chain_id = find_profile(profile).chain_ids[0]
     values: dict[str, dict[str, Any]] = {
         "network": {
+            "profile": profile,
             "rpc_url": rpc_url if rpc_url is None or "," not in rpc_url else rpc_url.split(", "),
             "chain_id": chain_id,
             "deployment": str(deployment.expanduser().absolute()) if deployment else None,
@@ -141,6 +147,7 @@ def doctor(app: App, study: int | None, strict: bool, egress: bool) -> Shown:
     for role in ("institution", "node"):
         check(f"{role} key", lambda role=role: _check_key(home, role))  # type: ignore[misc]
     if check("chain", lambda: _check_chain(home)):
+        check("chain nodes", lambda: _check_nodes(home))
         check("clock", lambda: _check_clock(home))
         check("gas of the node key", lambda: _check_gas(home))
         check("admission", lambda: _check_admission(home))
@@ -189,12 +196,25 @@ def _check_chain(home: Any) -> str:
     return f"chain {chain.chain_id} at {chain.rpc.name}, Collegium {chain.address_of('Collegium')}"
 
 
+def _check_nodes(home: Any) -> str:
+    nodes = home.chain().rpc.survey()
+    problems = [node.problem for node in nodes if node.problem]
+    if problems:
+        raise _Warning("; ".join(problems), "Mend or replace it in network.rpc_url; the others are used meanwhile.")
+    return ", ".join(f"{node.name} at block {node.head}" for node in nodes)
+
+
 def _check_clock(home: Any) -> str:
-    chain = home.chain()
-    ahead = chain.now() - time.time()
-    if ahead > 30:
-        raise _Warning(f"the chain is {ahead:.0f} s ahead of this machine", "Set the clock (NTP).")
-    return f"last block {-ahead:.0f} s ago"
+    from collegium.chain.following import TOLERANCE, measure_skew
+
+    skew = measure_skew(home.chain())
+    if abs(skew) > TOLERANCE:
+        which = "ahead of" if skew > 0 else "behind"
+        raise _Warning(
+            f"this machine is {abs(skew):.0f} s {which} the chain",
+            "Set the clock (NTP). Rounds go by the chain's time, but stores refuse requests signed 120 s apart.",
+        )
+    return f"within {TOLERANCE:.0f} s of the chain"
 
 
 def _check_gas(home: Any) -> str:
