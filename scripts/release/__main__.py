@@ -26,8 +26,9 @@ def write_sums(folder: Path) -> list[str]:
 
 
 def main() -> int:
-    for old in [*FOLDER.glob("*.whl"), *FOLDER.glob("*.tar.gz"), *FOLDER.glob("*.cdx.json")]:
-        old.unlink()
+    for pattern in ("*.whl", "*.tar.gz", "*.cdx.json", "requirements.txt"):
+        for old in FOLDER.glob(pattern):
+            old.unlink()
     code = packages.main(["--folder", str(FOLDER), *sys.argv[1:]]) or sbom.main([])
     if code == 0:
         print(f"{len(write_sums(FOLDER))} files in {FOLDER}; check them with `sha256sum -c {SUMS}` there")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 
@@ -73,9 +74,13 @@ def fill(text: str) -> str:
         pattern = re.compile(rf"(<!-- topics: {contract} -->\n).*?(\n<!-- /topics -->)", re.DOTALL)
         if not pattern.search(text):
             raise SystemExit(f"{PAGE.name} has no place for the events of {contract}")
-        table = render(contract)
-        text = pattern.sub(lambda found, table=table: found[1] + table + found[2], text)
+        # A function, so that nothing in the table is taken for a reference to a group.
+        text = pattern.sub(functools.partial(_put, render(contract)), text)
     return text
+
+
+def _put(table: str, found: re.Match[str]) -> str:
+    return found[1] + table + found[2]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,5 @@
-"""The bill of materials of the wheel: CycloneDX JSON of everything that a plain `pip install` brings.
+"""The bill of materials of the wheel: CycloneDX JSON of everything that a plain `pip install` brings, and the same
+as `requirements.txt` with hashes beside it.
 
 Versions and hashes are those of `requirements/dev.txt`, who needs whom is what the installed packages declare. The
 same lock gives the same bytes.
@@ -28,7 +29,7 @@ from scripts.setup.paths import BUILD, ROOT
 
 from .packages import commit_time
 
-__all__ = ["Pin", "SbomError", "find_closure", "main", "make_sbom", "read_lock"]
+__all__ = ["Pin", "SbomError", "find_closure", "main", "make_requirements", "make_sbom", "read_lock"]
 
 LOCK = ROOT / "requirements" / "dev.txt"
 
@@ -105,6 +106,20 @@ def _needs_of(name: str, version: str, extras: set[str]) -> Iterator[tuple[Requi
 
 def make_sbom(extras: Iterable[str] = ()) -> str:
     """The JSON text. Raises SbomError."""
+    project, roots, closure = _closure(extras)
+    return _render(project, roots, closure)
+
+
+def make_requirements(extras: Iterable[str] = ()) -> str:
+    """The same packages with their hashes, for `pip install --require-hashes --no-deps`. Raises SbomError."""
+    pins = [pin for _, pin in sorted(_closure(extras)[2].items())]
+    return "".join(
+        " \\\n    ".join([f"{pin.name}=={pin.version}", *(f"--hash=sha256:{each}" for each in pin.hashes)]) + "\n"
+        for pin in pins
+    )
+
+
+def _closure(extras: Iterable[str]) -> tuple[dict[str, Any], list[Requirement], dict[str, Pin]]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"]]
     for extra in extras:
@@ -112,7 +127,7 @@ def make_sbom(extras: Iterable[str] = ()) -> str:
             raise SbomError(f"There is no extra {extra}. Known: {', '.join(project['optional-dependencies'])}.")
         lines += project["optional-dependencies"][extra]
     roots = [Requirement(line) for line in lines]
-    return _render(project, roots, find_closure(roots, read_lock(LOCK.read_text(encoding="utf-8"))))
+    return project, roots, find_closure(roots, read_lock(LOCK.read_text(encoding="utf-8")))
 
 
 def _render(project: dict[str, Any], roots: list[Requirement], closure: dict[str, Pin]) -> str:
@@ -164,7 +179,7 @@ def _component(pin: Pin) -> Any:
 
 def _license_of(name: str) -> str:
     """As the package states it: an SPDX expression, a line, or classifiers."""
-    told = distribution(name).metadata
+    told: Any = distribution(name).metadata
     stated = str(told.get("License-Expression") or told.get("License") or "").strip()
     classifiers = [each for each in told.get_all("Classifier") or [] if each.startswith("License")]
     if stated:
@@ -188,15 +203,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path)
     given = parser.parse_args(arguments)
     try:
-        text = make_sbom(given.extra)
+        text, pinned = make_sbom(given.extra), make_requirements(given.extra)
     except SbomError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     output = given.output or BUILD / "release" / f"collegium-{version}.cdx.json"
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
-    print(f"{hashlib.sha256(text.encode()).hexdigest()}  {output.name}")
+    for path, content in ((output, text), (output.with_name("requirements.txt"), pinned)):
+        path.write_text(content, encoding="utf-8")
+        print(f"{hashlib.sha256(content.encode()).hexdigest()}  {path.name}")
     return 0
 
 

@@ -75,7 +75,7 @@ def compile_entry(name: str, text: str) -> tuple[dict[str, Any], bytes]:
     immutables = _name_immutables(answer["sources"], contract["evm"]["deployedBytecode"]["immutableReferences"])
     places = [(start, 32) for each in immutables for start in each["at"]]
     abi = sorted(contract["abi"], key=lambda each: (each["type"], each.get("name", ""), _inputs(each)))
-    constructor = next((each["inputs"] for each in abi if each["type"] == "constructor"), [])
+    constructor: list[dict[str, Any]] = next((each["inputs"] for each in abi if each["type"] == "constructor"), [])
     entry = {
         "identifier": f"{path}:{name}",
         "input": f"{name}.json",

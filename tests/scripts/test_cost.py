@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from collegium.costs import TOLERANCE, Estimate, GasTable, estimate, interpolate
 from collegium.costs import Federation as Planned
 from collegium.errors import UsageError
 from collegium_client.cli.app import run
+from scripts.setup.paths import ROOT
 from tests.support.federation import Federation
 from tests.support.rounds import Lie
 
@@ -189,6 +191,12 @@ class TestCommand:
         assert run(["cost", *words, "--home", str(tmp_path)]) == 0
         out = capsys.readouterr().out
         assert "EUR" in out and "ETH" in out and "differ by 10%" in out and "per hospital" in out
+
+    def test_the_command_of_the_operators_page(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+        (line,) = [each for each in page.splitlines() if each.startswith("collegium cost ")]
+        assert run([*shlex.split(line)[1:], "--home", str(tmp_path)]) == 0
+        assert capsys.readouterr().out.startswith("10 hospitals, 50 rounds, at 1.5 gwei")
 
     @pytest.mark.parametrize("words", [("--gas-price", "cheap"), ("--rate", "-1"), ("--gas-price", "nan")])
     def test_nonsense_is_told(self, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, str]) -> None:

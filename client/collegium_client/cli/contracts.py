@@ -36,7 +36,8 @@ def _network_options(function: Callable[..., Any]) -> Callable[..., Any]:
     rpc = rpc_option()
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     deployment = click.option("--deployment", type=file, help="Deployment file instead of the home's.")
-    return rpc(deployment(_NAMES(function)))
+    decorated: Callable[..., Any] = rpc(deployment(_NAMES(function)))
+    return decorated
 
 
 @command()
