@@ -63,7 +63,7 @@ class Transport:
         self._enlisted = enlisted
         self._pins = {origin_of(url): _check_pin(url, pin, ca) for url, pin in (pins or {}).items()}
         self._coordinators = {origin_of(url) for url in coordinators}
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[str, tuple[int, ssl.SSLContext]] = {}
         self._lock = threading.Lock()
 
     def rule(self, url: str) -> str:
@@ -84,11 +84,9 @@ class Transport:
         rule = self.rule(url)
         if not rule:
             return make_session(Adapter(self.proxies), headers)
-        context = self._context(rule, url)
-        identity = self._identity
-        refresh = identity.keep_fresh if identity is not None else None
         check = None if rule in (PUBLIC, CA) else lambda certificate: self._check(certificate, rule, url)
-        return make_session(Adapter(self.proxies, context=context, check=check, refresh=refresh), headers)
+        adapter = Adapter(self.proxies, context=lambda: self._context(rule, url), check=check)
+        return make_session(adapter, headers)
 
     @cached_property
     def _domain(self) -> Domain | None:
@@ -105,14 +103,15 @@ class Transport:
         shows = rule != PUBLIC or origin_of(url) in self._coordinators
         name = f"{rule if rule in (PUBLIC, CA) else ENLISTED}/{shows}"
         with self._lock:
-            if name not in self._contexts:
-                identity = self._identity if shows else None
+            identity = self._identity if shows else None
+            generation = identity.generation() if identity is not None else 0
+            if name not in self._contexts or self._contexts[name][0] != generation:
                 if rule in (PUBLIC, CA):
                     made = make_ordinary_client(identity, ca=self._ca if rule == CA else None)
                 else:
                     made = make_bound_client(identity, ca=self._ca)
-                self._contexts[name] = made
-            return self._contexts[name]
+                self._contexts[name] = generation, made
+            return self._contexts[name][1]
 
     def _check(self, certificate: bytes, rule: str, url: str) -> None:
         from . import certificates

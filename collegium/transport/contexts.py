@@ -34,7 +34,7 @@ def make_bound_server(identity: Identity, *, ca: Path | None = None) -> ssl.SSLC
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     _trust_anchor(context, ca)
-    identity.attach(context)
+    identity.load_into(context)
     return context
 
 
@@ -47,7 +47,7 @@ def make_bound_client(identity: Identity | None, *, ca: Path | None = None) -> s
     context.verify_mode = ssl.CERT_REQUIRED
     _trust_anchor(context, ca)
     if identity is not None:
-        identity.attach(context)
+        identity.load_into(context)
     return context
 
 
@@ -63,7 +63,7 @@ def make_ordinary_client(identity: Identity | None = None, *, ca: Path | None = 
         context.load_verify_locations(certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if identity is not None:
-        identity.attach(context)
+        identity.load_into(context)
     return context
 
 

@@ -58,14 +58,21 @@ class RosterGate:
         settings = identity.settings
         self._readers = settings.readers
         self._authorities = read_certificates(settings.ca) if settings.ca else []
+        self._generation = identity.generation()
         self._context = make_bound_server(identity, ca=settings.ca)
         self._logged: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @property
     def context(self) -> ssl.SSLContext:
-        """Renewed certificates are in it before the next handshake."""
-        self._identity.keep_fresh()
+        """A new one when the certificate was renewed. Asked for by one thread, that which accepts connections."""
+        generation = self._identity.generation()
+        if generation != self._generation:
+            try:
+                self._context = make_bound_server(self._identity, ca=self._identity.settings.ca)
+            except CollegiumError as error:
+                self._log(error)
+            self._generation = generation
         return self._context
 
     def identify(self, certificate: bytes | None) -> Peer | None:

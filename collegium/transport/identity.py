@@ -8,7 +8,6 @@ import ssl
 import stat
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,9 +48,9 @@ class Identity:
         self._signer = signer
         self._clock = clock
         self._lock = threading.Lock()
-        self._contexts: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
-        self._looked_at = 0.0
+        self._looked_at = -LOOK_SECONDS
         self._stamp = (0, 0)
+        self._generation = 0
 
     def make(self, *, names: tuple[str, ...] = ()) -> BoundCertificate:
         """A fresh key and certificate in place of what is there. Raises CertificateError: no node key, own files."""
@@ -138,30 +137,31 @@ class Identity:
             return f"it is bound to {binding.node}, the node key is {self._signer.address}"
         return "it is for another chain or contract" if binding.domain != self.domain else ""
 
-    def attach(self, context: ssl.SSLContext) -> None:
-        """Load key and certificate into a context, and again whenever they change. Raises CertificateError."""
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Give a context our key and certificate. Raises CertificateError."""
         with self._lock:
             self._ensure()
             self._load(context)
-            self._stamp = self._find_stamp()
-            self._looked_at = time.monotonic()
-            self._contexts.add(context)
 
-    def keep_fresh(self) -> None:
-        """Renew when due, reload what changed on disk; cheap to call often, never raises."""
+    def generation(self) -> int:
+        """A number that grows when key or certificate changed; renews when due. Cheap to ask often, never raises.
+
+        Contexts are made anew then: one in use must not be changed under another thread's handshake.
+        """
         if time.monotonic() - self._looked_at < LOOK_SECONDS or not self._lock.acquire(blocking=False):
-            return
+            return self._generation
         try:
             self._looked_at = time.monotonic()
+            before = self._stamp
             self._ensure()
-            if (stamp := self._find_stamp()) != self._stamp:
-                for context in list(self._contexts):
-                    self._load(context)
-                self._stamp = stamp
+            self._stamp = self._find_stamp()
+            if before not in (self._stamp, (0, 0)):
+                self._generation += 1
         except (CollegiumError, OSError) as error:
             logger.warning("the TLS certificate cannot be renewed: %s", error)
         finally:
             self._lock.release()
+        return self._generation
 
     def _load(self, context: ssl.SSLContext) -> None:
         try:

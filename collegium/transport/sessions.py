@@ -34,24 +34,26 @@ class TransportFailure(requests.ConnectionError):
 
 
 class Adapter(HTTPAdapter):
-    """For one kind of server. context: for https; None uses that of `requests`. check: of a bound certificate."""
+    """For one kind of server.
+
+    context: gives that of each new https connection; None uses that of `requests`. check: of a bound certificate.
+    """
 
     def __init__(
         self,
         proxies: Proxies,
         *,
-        context: ssl.SSLContext | None = None,
+        context: Callable[[], ssl.SSLContext] | None = None,
         check: Check | None = None,
-        refresh: Callable[[], None] | None = None,
     ) -> None:
         self._proxies = proxies
         self._options: dict[str, Any] = {}
         self._is_bound = check is not None
         if context is not None:
-            self._options["ssl_context"] = context
+            self._options["ssl_context"] = context()
         if check is not None:
             self._options["assert_hostname"] = False
-        self._pools = {"http": HTTPConnectionPool, "https": _make_pool(check, refresh)}
+        self._pools = {"http": HTTPConnectionPool, "https": _make_pool(check, context)}
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
@@ -104,11 +106,11 @@ def make_session(adapter: Adapter, headers: Mapping[str, str] | None = None) -> 
     return session
 
 
-def _make_pool(check: Check | None, refresh: Callable[[], None] | None) -> type[HTTPSConnectionPool]:
+def _make_pool(check: Check | None, context: Callable[[], ssl.SSLContext] | None) -> type[HTTPSConnectionPool]:
     class Connection(HTTPSConnection):
         def connect(self) -> None:
-            if refresh is not None:
-                refresh()
+            if context is not None:
+                self.ssl_context = context()
             super().connect()
             if check is None:
                 return

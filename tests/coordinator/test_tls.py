@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -170,13 +171,15 @@ class TestServer:
     def test_certificate_is_renewed_while_serving(self, serve: Serve, federation: Federation) -> None:
         running = serve(tls={"valid_days": 40, "renew_days": 39})
         path = running._settings.tls.certificate if running._settings.tls else Path()
-        first = path.read_bytes()
+        first, port = path.read_bytes(), int(running.url.rpartition(":")[2])
+        shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
+        assert shown.encode() in first
         gate = running._server._server.gate
         assert gate is not None
         gate._identity._clock = lambda: time.time() + 2 * 86400
         gate._identity._looked_at = -1e9
-        _ = gate.context
-        assert path.read_bytes() != first
+        shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
+        assert path.read_bytes() != first and shown.encode() in path.read_bytes()
 
 
 class TestListening:
