@@ -17,7 +17,7 @@ import pytest
 import collegium
 from scripts.release.__main__ import write_sums
 from scripts.release.packages import build
-from scripts.release.sbom import SbomError, find_closure, make_sbom, read_lock
+from scripts.release.sbom import SbomError, find_closure, make_requirements, make_sbom, read_lock
 from scripts.setup.paths import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -81,9 +81,14 @@ class TestPackages:
         assert collegium.__version__ == PROJECT["version"]
 
 
+@pytest.fixture(scope="module")
+def sbom() -> str:
+    return make_sbom()
+
+
 class TestSbom:
-    def test_it_lists_the_closure_of_the_lock(self) -> None:
-        bom = json.loads(make_sbom())
+    def test_it_lists_the_closure_of_the_lock(self, sbom: str) -> None:
+        bom = json.loads(sbom)
         pins = read_lock((ROOT / "requirements" / "dev.txt").read_text())
         listed = {each["name"]: each for each in bom["components"]}
         assert bom["bomFormat"] == "CycloneDX" and bom["metadata"]["component"]["version"] == PROJECT["version"]
@@ -98,10 +103,13 @@ class TestSbom:
         assert any(ref.startswith("web3==") for ref in edges["collegium"])
         assert any(ref.startswith("eth-abi==") for ref in edges[f"web3=={listed['web3']['version']}"])
 
-    def test_an_extra_adds_to_it_and_twice_is_the_same(self) -> None:
-        plain, kubo = make_sbom(), make_sbom(["kubo"])
-        assert make_sbom() == plain != kubo
-        assert "ipfshttpclient" in kubo
+    def test_twice_is_the_same(self, sbom: str) -> None:
+        assert make_sbom() == sbom
+
+    def test_an_extra_adds_to_the_pinned_requirements(self) -> None:
+        plain, kubo = make_requirements().split(), make_requirements(["kubo"]).split()
+        assert set(plain) < set(kubo) and "ipfshttpclient==0.7.0" in set(kubo) - set(plain)
+        assert all(word.startswith("--hash=sha256:") for word in plain if "==" not in word and word != "\\")
 
     def test_what_is_not_locked_is_an_error(self) -> None:
         from packaging.requirements import Requirement
