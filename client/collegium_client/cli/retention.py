@@ -15,7 +15,7 @@ __all__ = ["store_prune"]
 @click.option("--study", type=int, required=True, help="The study whose plan sets the term.")
 @click.option("--store", "uris", multiple=True, help="Own store to prune; repeat [default: all of the home's own].")
 @click.option("--dry-run", is_flag=True, help="Show what would go; remove nothing.")
-def store_prune(app: App, study: int, uris: tuple[str, ...], dry_run: bool) -> Shown:
+def store_prune(app: App, study: int, uris: tuple[str, ...]) -> Shown:
     """Remove updates of rounds that ended longer ago than the plan's retention term.
 
     Models, means and the plan stay, and nothing goes within the evidence period. Running clients and coordinators
@@ -34,7 +34,7 @@ def store_prune(app: App, study: int, uris: tuple[str, ...], dry_run: bool) -> S
     days = read_plan(home.blobs(view.format, chain.chain_id), view).retention_days
     if days is None:
         return Shown(
-            {"study": study, "retention_days": None, "dry_run": dry_run, "removed": []},
+            {"study": study, "retention_days": None, "dry_run": app.dry_run, "removed": []},
             f"The plan of study {study} sets no retention term; nothing is removed.",
         )
     stores = [open_store(uri, transport=home.transport) for uri in uris] or own_stores(home)
@@ -43,12 +43,12 @@ def store_prune(app: App, study: int, uris: tuple[str, ...], dry_run: bool) -> S
             raise UsageError(f"{store.name} is not yours to prune.", hint="Name a folder (file://) or Kubo (kubo://).")
     gone = []
     for each in prune([store for store in stores if isinstance(store, OwnStore)], view, days, chain.now(),
-                      dry_run=dry_run):  # fmt: skip
+                      dry_run=app.dry_run):  # fmt: skip
         gone.append(each)
-        if not dry_run:
+        if not app.dry_run:
             write_line(home.state / "pruned.jsonl", each)
     data = {
-        "study": study, "retention_days": days, "dry_run": dry_run, "bytes": sum(each.bytes for each in gone),
+        "study": study, "retention_days": days, "dry_run": app.dry_run, "bytes": sum(each.bytes for each in gone),
         "removed": [
             {"cid": each.cid.text, "round": each.round, "seat": each.index, "passed_at": each.passed_at,
              "store": each.store, "bytes": each.bytes}
@@ -60,5 +60,5 @@ def store_prune(app: App, study: int, uris: tuple[str, ...], dry_run: bool) -> S
         f"{time.strftime('%Y-%m-%d', time.gmtime(each.passed_at))}  {each.store}"
         for each in gone
     ]
-    what = "would be removed" if dry_run else "removed"
+    what = "would be removed" if app.dry_run else "removed"
     return Shown(data, [*lines, f"{len(gone)} updates {what}; the term is {days} days after a round."])
