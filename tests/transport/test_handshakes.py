@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,25 @@ class TestAuthority:
             reply = _careless(own).get(f"{server.url}/v1/info", timeout=5, verify=False)
         assert reply.status_code == 200
 
+    def test_server_with_a_public_certificate_still_asks_for_node_keys(
+        self, ca: Path, tmp_path: Path, hospital: Party, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The authority plays one that every machine trusts."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+        own = _issued_without_binding(ca, tmp_path / "server.pem", "127.0.0.1")
+        own.chmod(0o600)
+        coordinator = Party(tmp_path, "public")
+        coordinator.tls = replace(coordinator.tls, certificate=own, key=own)
+        asked: list[str] = []
+        with serving(coordinator, lambda node: bool(asked.append(node)) or True) as server:
+            assert get(hospital, server, "public").status_code == 200
+            refused(get(hospital, server, "public", anonymous=True), "certificate_missing")
+            found = failing(lambda: get(hospital, server, coordinator.node))
+            assert isinstance(found, CertificateUnboundError)
+        assert asked == [hospital.node]
+        with pytest.raises(CertificateError, match="files of its own"):
+            coordinator.identity().make()
+
     def test_anchor_cannot_impersonate_the_authority(self, ca: Path, tmp_path: Path) -> None:
         """A certificate under the anchor without binding, with the authority's name as issuer's text."""
         coordinator = Party(tmp_path, "one", ca=ca)
@@ -417,13 +437,13 @@ def _issue(ca: Path, party: Party, folder: Path, name: str) -> None:
     install(party.identity(with_key=False), issued)
 
 
-def _issued_without_binding(ca: Path, path: Path) -> Path:
+def _issued_without_binding(ca: Path, path: Path, *names: str) -> Path:
     issuer = x509.load_pem_x509_certificate(ca.read_bytes())
     secret = serialization.load_pem_private_key((ca.parent / authority.KEY).read_bytes(), PASSWORD.encode())
     assert isinstance(secret, ec.EllipticCurvePrivateKey)
     key, now = ec.generate_private_key(ec.SECP256R1()), int(time.time())
     made = (
-        certificates.leaf(key.public_key(), name="gateway", names=(), not_before=now - 60, not_after=now + DAY)
+        certificates.leaf(key.public_key(), name="gateway", names=names, not_before=now - 60, not_after=now + DAY)
         .issuer_name(issuer.subject)
         .add_extension(certificates.authority_of(issuer), critical=False)
         .sign(secret, hashes.SHA256())
