@@ -39,16 +39,29 @@ class World:
 
     federation: Federation
     folder: Path
+    task: Path = EXAMPLE
     homes: list[Path] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     events: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
-    def start(cls, folder: Path, *, hospitals: int = 3, coordinators: int = 1, **plan: Any) -> Iterator[World]:
-        """A chain, a study on the example task that all joined, a home per hospital; nothing runs yet."""
-        source = TaskSource.read(EXAMPLE)
-        published = PublishedPlan("Breast cancer", "", example_table(), source.digest, {})
+    def start(
+        cls,
+        folder: Path,
+        *,
+        hospitals: int = 3,
+        coordinators: int = 1,
+        task: Path = EXAMPLE,
+        table: FormatTable | None = None,
+        **plan: Any,
+    ) -> Iterator[World]:
+        """A chain, a study on a task that all joined, a home per hospital; nothing runs yet.
+
+        `task`, a file or a folder, federates the tensors of `table`.
+        """
+        source, table = TaskSource.read(task), table or example_table()
+        published = PublishedPlan("Breast cancer", "", table, source.digest, {})
         content = published.to_json()
         changes = {
             "task_digest": source.digest,
@@ -63,13 +76,13 @@ class World:
             folder / "federation",
             members=hospitals,
             aggregators=coordinators,
-            table=example_table(),
+            table=table,
             plan=changes,
         )
         with federation:
             federation.store.put(content)
             federation.deployment.save(folder / "deployment.json")
-            world = cls(federation, folder)
+            world = cls(federation, folder, task)
             for at, member in enumerate(federation.members):
                 world.homes.append(world.make_home(f"hospital-{at}", member, site=at))
             yield world
@@ -97,7 +110,7 @@ class World:
         }
         write_settings(home, tables)
         opened = Home(home)
-        opened.approvals.approve(TaskSource.read(EXAMPLE), "example")
+        opened.approvals.approve(TaskSource.read(self.task), "example")
         opened.salt_secret(self.federation.study_id, create=True)
         return home
 
