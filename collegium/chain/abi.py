@@ -158,22 +158,20 @@ def _errors() -> dict[bytes, ErrorType]:
 
 def decode_revert(data: bytes | None) -> RevertReason:
     """Name and fields of a custom error of any of our contracts, of `Error(string)` or of `Panic(uint256)`."""
-    from eth_abi.abi import decode
-    from eth_abi.exceptions import DecodingError
-
     if not data or len(data) < 4:
         return RevertReason("", {})
     selector, rest = data[:4], data[4:]
     try:
         if selector == _ERROR:
-            return RevertReason("Error", {"reason": decode(["string"], rest)[0]})
+            return RevertReason("Error", {"reason": _decode_values(["string"], rest)[0]})
         if selector == _PANIC:
-            number = decode(["uint256"], rest)[0]
+            number = _decode_values(["uint256"], rest)[0]
             return RevertReason("Panic", {"number": number, "reason": _PANICS.get(number, "unknown")})
         known = _errors().get(selector)
         if known is not None:
             return RevertReason(known.name, _decode(known.inputs, rest))
-    except DecodingError:
+    except AbiError:
+        # A node may cut it short or invent it.
         pass
     return RevertReason("", {"data": data})
 
