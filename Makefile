@@ -13,7 +13,7 @@ RUN := exec $(PY) -m scripts.setup.supervise
 
 export TORCH UV
 
-.PHONY: fuzz abi coverage mutants slither help setup kubo demo test test-python test-contracts bench lint wheel sbom release format lock clean
+.PHONY: audit-deps fuzz abi coverage mutants slither help setup kubo demo test test-python test-contracts bench lint wheel sbom release format lock clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -59,6 +59,9 @@ coverage: setup ## Branch coverage of the contracts; fails on an unexplained bra
 
 mutants: setup ## Break each explained branch of a contract; the test named for it must fail
 	@$(RUN) $(PY) -m scripts.security.coverage --mutants
+
+audit-deps: setup ## Ask the advisory databases about every pinned package; check licenses
+	@$(PY) -m scripts.security.dependencies
 
 fuzz: setup ## Fuzz every decoder of foreign bytes for minutes (FUZZ=30 times the examples of a test run)
 	@COLLEGIUM_FUZZ=$(or $(FUZZ),30) $(RUN) $(PY) -m pytest tests/fuzz -q $(PYTEST_ARGS)
