@@ -7,7 +7,6 @@ requests in progress end first. With a gate it speaks TLS and asks the gate who 
 from __future__ import annotations
 
 import io
-import json
 import logging
 import socket
 import ssl
@@ -21,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO, Protocol
 
 from collegium.errors import CollegiumError
+from collegium.storage.gatekeeping import Gate, error_body, greet
 
 __all__ = ["Application", "Body", "Gate", "HttpServer", "Response"]
 
@@ -28,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 30.0
 """How long a connection may stay silent, between requests or inside one."""
-
-HANDSHAKE_SECONDS = 10.0
-"""How long a TLS handshake may take, as a whole; it runs in the connection's own thread."""
 
 HEAD_SECONDS = 30.0
 """How long the head of a request may take from its first byte."""
@@ -107,21 +104,6 @@ class Application(Protocol):
     """Answers one request."""
 
     def __call__(self, method: str, path: str, headers: Mapping[str, str], body: Body, /) -> Response: ...
-
-
-class Gate(Protocol):
-    """Whom a server that speaks TLS talks to."""
-
-    @property
-    def context(self) -> ssl.SSLContext: ...
-
-    def identify(self, certificate: bytes | None, /) -> Any:
-        """Who the client is, by its certificate (DER). Raises CollegiumError: it proves nothing."""
-        ...
-
-    def admit(self, peer: Any, method: str, path: str, /) -> None:
-        """Raises CollegiumError: that client may not ask that. Called for each request."""
-        ...
 
 
 class HttpServer:
@@ -282,26 +264,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._peer: Any = None
         self._stranger: CollegiumError | None = None
         if self.server.gate is not None:
-            self._greet(self.server.gate)
+            self._peer, self._stranger = greet(self.request, self.server.gate)
         super().setup()
         self.rfile.close()
         self._input = _Deadline(self.connection)
         self.rfile = io.BufferedReader(self._input, 1 << 16)
-
-    def _greet(self, gate: Gate) -> None:
-        """Shake hands. Who is not to be let in learns why by HTTP, which says more than a TLS alert."""
-        connection: ssl.SSLSocket = self.request
-        connection.settimeout(HANDSHAKE_SECONDS)
-        first = socket.socket.recv(connection, 1, socket.MSG_PEEK)
-        if first != b"\x16":
-            if first:
-                socket.socket.sendall(connection, _SPEAKS_TLS)
-            raise ConnectionAbortedError("the client does not speak TLS")
-        connection.do_handshake()
-        try:
-            self._peer = gate.identify(connection.getpeercert(True))
-        except CollegiumError as error:
-            self._stranger = error
 
     def _refusal(self) -> CollegiumError | None:
         if self.server.gate is None or self._stranger is not None:
@@ -367,7 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with suppress(ValueError):
             message = message or HTTPStatus(code).phrase
-        data = _error_body("http", message or str(code), "")
+        data = error_body("http", message or str(code), "")
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -381,27 +348,13 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug("%s %s", self.address_string(), format % args)
 
 
-def _error_body(code: str, message: str, hint: str) -> bytes:
-    return json.dumps({"error": code, "code": code, "message": message, "hint": hint}).encode()
-
-
 def _forbidden(error: CollegiumError, body: Body) -> Response:
     """A refusal of the gate, in the body and, for answers without one, in headers."""
     # A client that is still sending would miss the answer if the connection just broke.
     body.read(1 << 16)
-    data = _error_body(error.code, error.message, error.hint)
+    data = error_body(error.code, error.message, error.hint)
     said = {"Error": error.code, "Message": error.message, "Hint": error.hint}
     lines = {name: " ".join(text.split()).encode("ascii", "replace").decode()[:500] for name, text in said.items()}
     headers = {f"X-Collegium-{name}": text for name, text in lines.items()}
     headers |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
     return Response(HTTPStatus.FORBIDDEN, headers, data, close=True)
-
-
-def _make_plain_answer() -> bytes:
-    body = _error_body("plain_http", "This port speaks TLS.", "Write the address with https://.")
-    head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    said = "X-Collegium-Error: plain_http\r\nX-Collegium-Message: This port speaks TLS; write https://.\r\n"
-    return f"{head}{said}Connection: close\r\n\r\n".encode() + body
-
-
-_SPEAKS_TLS = _make_plain_answer()

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from collegium.storage import http_server
+from collegium.storage import gatekeeping
 from collegium.storage.http_server import HttpServer
 from collegium.transport import authority, certificates
 from collegium.transport.errors import (
@@ -243,7 +243,7 @@ class TestRude:
     def test_silent_and_dripping_clients_hold_up_nobody(
         self, coordinator: Party, hospital: Party, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http_server, "HANDSHAKE_SECONDS", 1.0)
+        monkeypatch.setattr(gatekeeping, "HANDSHAKE_SECONDS", 1.0)
         with serving(coordinator, lambda _: True) as server:
             rude = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
             for link in rude[4:]:
