@@ -1,4 +1,4 @@
-"""Dependencies: every one allowed by its license, and a check that can fail. tests/test_pins.py has versions and hashes."""
+"""Dependencies: every one allowed by its license, and a check that can fail. tests/test_pins.py: versions, hashes."""
 
 from __future__ import annotations
 
