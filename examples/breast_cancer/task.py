@@ -96,6 +96,14 @@ class Task(BaseTask):
         features, labels = batch
         return nn.functional.binary_cross_entropy_with_logits(model(features).squeeze(-1), labels)
 
+    def predict(self, model: nn.Module, data: TensorDataset) -> tuple[torch.Tensor, torch.Tensor]:
+        features, labels = data.tensors
+        device = next(model.parameters()).device
+        return torch.sigmoid(model(features.to(device)).squeeze(-1).float()).cpu(), labels
+
+    def example(self) -> torch.Tensor:
+        return torch.zeros(1, 30)
+
     def metrics(self, model: nn.Module, data: TensorDataset) -> dict[str, float]:
         features, labels = data.tensors
         device = next(model.parameters()).device
