@@ -125,7 +125,7 @@ class Web:
                 headers={"Accept": "application/json", "User-Agent": _AGENT},
                 proxies=self._proxies.mapping(url), **options,
             ) as response:  # fmt: skip
-                body = _read(response)
+                body = _read(response, time.monotonic() + 4 * self._timeout)
                 return self._parse(response.status_code, body, response.headers), _retry_after(response.headers)
         except requests.exceptions.RequestException as error:
             if blamed := self._proxies.explain(error, url):
@@ -167,11 +167,12 @@ class Web:
         )
 
 
-def _read(response: Any) -> bytes:
+def _read(response: Any, deadline: float) -> bytes:
+    """The body, unless it is endless: too long, or a byte now and then."""
     body = b""
     for part in response.iter_content(1 << 16):
         body += part
-        if len(body) > MAX_BYTES:
+        if len(body) > MAX_BYTES or time.monotonic() > deadline:
             raise ExplorerUnreachableError(
                 "The answer has no end.", hint="Is that the address of its API?", foreign=True
             )

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eth_hash.auto import keccak
-
 from collegium.chain.abi import interface
 from collegium.chain.client import Chain, NetworkSettings
 from collegium.chain.deployment import CONTRACTS, Deployment
+from collegium.contract_source.children import compute_created_address as compute_contract_address
 from collegium.errors import ContractMismatchError
-from collegium.records import checksum_address
 
 from .artifacts import load_artifacts
 from .policy import Policy
@@ -33,14 +31,6 @@ class Deployed:
     deployment: Deployment
     transactions: dict[str, str]
     gas: int
-
-
-def compute_contract_address(deployer: str, nonce: int) -> str:
-    """Address of the contract that the deployer's transaction `nonce` creates: keccak(rlp([deployer, nonce]))[12:]."""
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    encoded = number if nonce and nonce < 0x80 else bytes([0x80 + len(number)]) + number
-    body = b"\x94" + bytes.fromhex(deployer[2:]) + encoded
-    return checksum_address(bytes(keccak(bytes([0xC0 + len(body)]) + body))[12:])
 
 
 def state_path(output: Path) -> Path:

@@ -176,6 +176,12 @@ class TestEveryExplorer:
         assert state.read_text() == "{" and double.count("submit") == 0
 
 
+    def test_an_answer_without_an_end(self, double: Double, publisher: Starts) -> None:
+        double.script["lookup"] = [Reply(200, ("application/json", b" " * (9 << 20)), effect=False)]
+        code, envelope, _ = publisher(double)("--contract", "Referee")
+        assert code == 5 and "no end" in envelope["error"]["message"]
+
+
 class TestSourcify:
     def test_a_refusal_shows_the_apis_reason(self, make: Make, publisher: Any) -> None:
         double = make("sourcify")

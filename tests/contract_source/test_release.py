@@ -10,7 +10,6 @@ import pytest
 
 from collegium.chain.deployment import CONTRACTS
 from collegium.contract_source.children import CHILDREN
-from collegium.contract_source.compiler import compile_contract, find_compiler
 from collegium.contract_source.immutables import RULES
 from collegium.contract_source.release import Release
 from collegium.errors import ConfigError
@@ -55,13 +54,6 @@ class TestTheShippedRelease:
         other = Release.load(tmp_path)
         with pytest.raises(ConfigError, match=r"Bonds\.json was changed"):
             other.input_text(other.contracts["Bonds"])
-
-    @pytest.mark.chain
-    @pytest.mark.slow
-    def test_an_input_compiles_to_what_the_index_says(self, release: Release) -> None:
-        contract = release.contracts["Members"]
-        compiled = compile_contract(find_compiler(release), release, contract)
-        assert len(compiled.creation) == contract.creation.size
 
 
 @pytest.mark.chain
