@@ -183,6 +183,19 @@ class TestIdentity:
             Rpc(" , ")
 
 
+class TestSurvey:
+    def test_each_node_is_told_apart(self, world: World, providers: list[Provider]) -> None:
+        world.mine(10)
+        rpc = rpc_of([*providers, providers[0]])
+        rpc.check_chain(31337)
+        assert [each.problem for each in rpc.survey()] == ["", "", ""]
+        providers[0].down, providers[1].lag = True, 5
+        down, behind, well = rpc.survey()
+        assert "does not answer" in down.problem and down.head is None
+        assert "5 blocks behind" in behind.problem
+        assert (well.name, well.problem) == (providers[2].url, "")
+
+
 class TestNeverBack:
     def test_one_that_is_behind_does_not_take_over(self, world: World, providers: list[Provider]) -> None:
         world.mine(5)
