@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,7 @@ class Node:
                 self._work[1].trace.end()
             opened = RoundSpan("round", study=self._study_id, round=round.number)
             self._work = (round.number, _Work(trace=opened))
-            metrics.set_gauge("client_round_current", round.number)
+            self._measure(round.number)
             self._report("round_opened", round=round.number, invited=bits(round.invited), model=round.model_cid)
         if round.is_over:
             return
@@ -228,6 +228,12 @@ class Node:
         except CollegiumError as error:
             # No gas, a full disk, a transaction that waits: said once, tried again until the round is over.
             self._tell_once(f"failed:{error.code}", round, code=error.code, reason=error.message, hint=error.hint)
+
+    def _measure(self, number: int) -> None:
+        metrics.set_gauge("client_round_current", number)
+        if metrics.is_enabled():
+            with suppress(CollegiumError):
+                metrics.set_gauge("wallet_balance_wei", self._parts.chain.balance(self._parts.signer.address))
 
     def take_part(self, view: StudyView, round: RoundView) -> None:
         """One look at one round, from its opening to its record."""

@@ -265,6 +265,7 @@ class Outbox:
 
     def _check_balance(self, entry: Entry, fee: int) -> None:
         balance = self._chain.balance(self._sender)
+        metrics.set_gauge("wallet_balance_wei", balance)
         if balance < entry.value + fee:
             raise InsufficientGasError(
                 f"{self._sender} has {balance} wei and needs up to {entry.value + fee} for this transaction.",

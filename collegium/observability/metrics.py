@@ -53,7 +53,7 @@ CATALOG: dict[str, Metric] = {
     "tx_total": Metric("counter", "Transactions that came to their end.", ("kind", "status")),
     "tx_gas_used": Metric("histogram", "Gas of a mined transaction.", buckets=GAS),
     "tx_fee_wei_total": Metric("counter", "Fees paid."),
-    "wallet_balance_wei": Metric("gauge", "Coin of the key that sends, at the opening of a round."),
+    "wallet_balance_wei": Metric("gauge", "Coin of the key that sends, as last asked for."),
     # blobs; every store speaks in CIDs of IPFS, whatever keeps them
     "ipfs_requests_total": Metric("counter", "Blobs asked for and brought.", ("op", "backend", "result")),
     "ipfs_verify_failures_total": Metric("counter", "Answers that were not the blob asked for."),
