@@ -32,7 +32,7 @@ def make_bound_server(identity: Identity, *, ca: Path | None = None) -> ssl.SSLC
     context.verify_mode = ssl.CERT_OPTIONAL
     # No resumption: each connection proves anew who it is, with the certificate of now.
     context.num_tickets = 0
-    context.options |= ssl.OP_NO_TICKET
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     _trust_anchor(context, ca)
     identity.load_into(context)
     return context

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from collegium.storage import gatekeeping
+from collegium.storage import gatekeeping, http_server
 from collegium.storage.http_server import HttpServer
 from collegium.transport import authority, certificates
 from collegium.transport.errors import (
@@ -263,6 +263,27 @@ class TestRude:
                     assert not link.recv(100).startswith(b"\x16")
                 link.close()
             assert time.monotonic() - began < 6
+
+    def test_dripping_head_and_body_end_in_time(
+        self, coordinator: Party, hospital: Party, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The deadlines of the server hold inside TLS as they do without it."""
+        monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.8)
+        monkeypatch.setattr(http_server, "BODY_SECONDS", 0.8)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(hospital.tls.certificate)
+        for begin in (b"GET /", b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"):
+            with serving(coordinator, lambda _: True) as server:
+                raw = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+                with context.wrap_socket(raw) as link:
+                    link.sendall(begin)
+                    began = time.monotonic()
+                    with contextlib.suppress(OSError):
+                        while time.monotonic() - began < 4:
+                            time.sleep(0.1)
+                            link.sendall(b"x")
+                    assert 0.5 < time.monotonic() - began < 3
 
     def test_garbage_after_a_hello_and_a_vanished_client(self, coordinator: Party, hospital: Party) -> None:
         with serving(coordinator, lambda _: True) as server:
