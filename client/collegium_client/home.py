@@ -205,7 +205,7 @@ class Home:
     @property
     def protected(self) -> tuple[Path, ...]:
         """Folders that task code must never read."""
-        return tuple(self.folder / name for name in ("keystore", "state", "store"))
+        return tuple(self.folder / name for name in ("keystore", "state", "store", "tls"))
 
     @property
     def logs(self) -> Path:

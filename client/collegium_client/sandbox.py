@@ -111,7 +111,7 @@ class Sandbox:
         scratch: Path | None = None,
         log: Path | None = None,
     ) -> None:
-        """`protect` are folders the task must never read: keystore, state, store.
+        """`protect` are folders the task must never read: keystore, state, store, tls.
 
         `scratch` is emptied and used; without it a temporary folder is made. `log` gets what the task prints.
         """

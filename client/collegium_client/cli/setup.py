@@ -86,7 +86,7 @@ def init(
             section.update(given)
             document.add(table, section)
     check_document(tomlkit.dumps(document), source="An option or --set")
-    for folder in ("keystore", "state", "store", "tasks", "logs"):
+    for folder in ("keystore", "state", "store", "tls", "tasks", "logs"):
         (app.home / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(path, tomlkit.dumps(document).encode())
     return Shown(
