@@ -104,7 +104,7 @@ class Report:
             )
             if found.to_json().strip() != data.strip():
                 raise ValueError("it is not canonical")
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise VerificationError(f"{name} is no evaluation report: {error}.", hint="Ask the site again.") from error
         if recover(found.digest, signature) != found.node_key:
             raise SignatureError(f"{name} is not signed by the node key it names.", hint="It was changed: ask again.")

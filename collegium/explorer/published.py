@@ -46,5 +46,5 @@ def read_published(content: bytes | None) -> Published | None:
         if any(size < 1 for _, shape in tensors for size in shape):
             return None
         return Published(str(found.get("title", "")), str(found.get("description", "")), tensors)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None

@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _licenses(metadata: importlib.metadata.PackageMetadata) -> Iterator[str]:
-    expression = metadata["License-Expression"] if "License-Expression" in metadata else ""
+    expression = (metadata.get_all("License-Expression") or [""])[0]
     if expression:
         yield from (part.strip() for part in _SEPARATOR.split(expression) if part.strip())
         return
@@ -111,7 +111,7 @@ def _licenses(metadata: importlib.metadata.PackageMetadata) -> Iterator[str]:
     if classifiers:
         yield from classifiers
         return
-    text = (metadata["License"] if "License" in metadata else "").splitlines()
+    text = (metadata.get_all("License") or [""])[0].splitlines()
     yield from (part.strip() for part in _SEPARATOR.split(text[0]) if part.strip()) if text else ()
 
 
