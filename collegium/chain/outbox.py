@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from collegium.crashpoints import crashpoint, register
-from collegium.egress import origin_of
 from collegium.errors import (
     ChainUnreachableError,
     CollegiumError,
@@ -338,7 +337,7 @@ class Outbox:
         """Into the egress log, before it goes. Raises DiskError."""
         if self._chain.egress is not None:
             self._chain.egress.record(
-                kind, origin_of(self._rpc.url), content, act=entry.function or "payment", to=entry.target, **details
+                kind, self._rpc.name, content, act=entry.function or "payment", to=entry.target, **details
             )
 
     def _settle_failed(self, entry: Entry, error: CollegiumError) -> None:
