@@ -18,6 +18,8 @@ from .tickets import Tickets
 
 __all__ = ["Outcome", "publish", "summarize"]
 
+PAUSE = 2.0
+"""Seconds between two rounds of asking, at first."""
 ATTEMPTS = 3
 """Submissions of one contract within a run: lost answers and lost tickets."""
 
@@ -137,7 +139,7 @@ def publish(
     tickets: Tickets,
     *,
     timeout: float = 300.0,
-    pause: float = 2.0,
+    pause: float | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
     """Hand in every contract, then ask until all are decided or `timeout` seconds have passed; never raises for one.
@@ -145,7 +147,7 @@ def publish(
     What is undecided then keeps its ticket: the same call goes on. pause: seconds between two rounds of asking.
     """
     run = _Run(explorer, release, tickets, say, [_Job(target) for target in targets])
-    give_up = time.monotonic() + timeout
+    give_up, pause = time.monotonic() + timeout, PAUSE if pause is None else pause
     for job in run.jobs:
         _guarded(run, job, run.begin)
     while any(job.outcome is None for job in run.jobs):

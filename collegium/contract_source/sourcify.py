@@ -16,6 +16,7 @@ from .web import Answer, Web
 __all__ = ["DEFAULT", "Sourcify"]
 
 DEFAULT = "https://sourcify.dev/server"
+REPOSITORY = "https://repo.sourcify.dev"
 _MATCHES = {"exact_match": Match.EXACT, "match": Match.PARTIAL}
 
 
@@ -74,6 +75,8 @@ class Sourcify:
         return found or Refused("the job ended without a match")
 
     def page(self, target: Target) -> str:
+        if self.base == DEFAULT:
+            return f"{REPOSITORY}/{target.chain_id}/{target.address}"
         return f"{self.base}/v2/contract/{target.chain_id}/{target.address}?fields=all"
 
     def _lookup(self, target: Target) -> Verified | None:

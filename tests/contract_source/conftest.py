@@ -82,6 +82,6 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setenv("COLLEGIUM_EXPLORER_PAUSE", "0.02")
+    monkeypatch.setattr("collegium.contract_source.publishing.PAUSE", 0.05)
     monkeypatch.delenv("ETHERSCAN_API_KEY", raising=False)
     return Shell(tmp_path / "home", capsys)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import requests
 import yaml
 
 from collegium.chain import Rpc
@@ -89,6 +90,15 @@ class TestCalls:
         deployer, first = federation.deployment.deployer, federation.deployment.contracts["CollegiumToken"]
         nonce = to_int(rpc.request("eth_getTransactionByHash", first.transaction)["nonce"])
         assert rpc.request("ots_getTransactionBySenderAndNonce", deployer, nonce) == first.transaction
+
+
+@pytest.mark.chain
+def test_a_page_from_another_port_may_ask(federation: Federation) -> None:
+    """Otterscan runs in the browser: without this header the browser keeps the answers from it."""
+    asked = {"Origin": "http://127.0.0.1:5100"}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "ots_getApiLevel", "params": []}
+    answer = requests.post(federation.devnet.url, json=body, headers=asked, timeout=5)
+    assert answer.headers["access-control-allow-origin"] in ("*", asked["Origin"])
 
 
 class TestCompose:

@@ -307,6 +307,15 @@ class TestEtherscan:
         assert EtherscanDouble.key not in json.dumps(envelope) + err
 
 
+def test_a_home_notes_where_it_went(make: Make, shell: Shell, deployed: Deployed) -> None:
+    """The egress log of a hospital's IT knows the explorer before the first byte leaves."""
+    double = make("sourcify")
+    assert shell("init", "--deployment", deployed.file, "--rpc", deployed.devnet.url)[0] == 0
+    code, envelope, _ = shell("contracts", "verify", "--sourcify", double.url, "--contract", "Referee")
+    assert code == 0, envelope["error"]
+    assert double.url in (shell.home / "state" / "egress.jsonl").read_text()
+
+
 def test_several_explorers_in_one_command(
     make: Make, shell: Shell, deployed: Deployed
 ) -> None:

@@ -17,7 +17,8 @@ from collegium.files import write_atomically
 
 __all__ = ["check_document", "config_set", "config_show", "parse_assignments", "stray_variables"]
 
-_OTHER_VARIABLES = ("COLLEGIUM_HOME", "COLLEGIUM_PASSWORD_FILE", "COLLEGIUM_DEBUG", "COLLEGIUM_CRASH_AT")
+_OTHER_VARIABLES = ("COLLEGIUM_HOME", "COLLEGIUM_PASSWORD_FILE", "COLLEGIUM_DEBUG", "COLLEGIUM_CRASH_AT",
+                    "COLLEGIUM_ANVIL", "COLLEGIUM_SOLC")  # fmt: skip
 
 
 def parse_assignments(items: Iterable[str], *, option: str = "--set") -> dict[str, dict[str, Any]]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["contracts_addresses", "contracts_standard_json", "contracts_verify"]
 
 KEY_VARIABLE = "ETHERSCAN_API_KEY"
-_PAUSE_VARIABLE = "COLLEGIUM_EXPLORER_PAUSE"
 _DEFAULT = "default"
 _NAMES = click.option(
     "--contract", "names", multiple=True, metavar="NAME", help="Only this contract; repeat for more."
@@ -102,7 +101,6 @@ def _publish(
     from collegium.contract_source.publishing import publish, summarize
     from collegium.contract_source.tickets import Tickets
 
-    pause = float(os.environ.get(_PAUSE_VARIABLE, "2"))
     outcomes: list[Outcome] = []
 
     def say(line: str) -> None:
@@ -110,7 +108,7 @@ def _publish(
 
     for explorer in explorers:
         app.say(f"{explorer.name}: {explorer.base}")
-        outcomes += publish(explorer, targets, release, Tickets(path), timeout=timeout, pause=pause, say=say)
+        outcomes += publish(explorer, targets, release, Tickets(path), timeout=timeout, say=say)
     error = summarize(outcomes)
     for each in outcomes:
         if each.note:
@@ -230,17 +228,16 @@ def contracts_standard_json(app: App, output: Path, names: tuple[str, ...]) -> S
 def _open_explorers(
     app: App, chosen: dict[str, str | None], release: Release, chain_id: int, key_file: Path | None
 ) -> list[Explorer]:
-    from collegium.contract_source import blockscout, etherscan, sourcify
+    from collegium.contract_source import blockscout, etherscan, publishing, sourcify
     from collegium.contract_source.web import Web
     from collegium_client.home import Home
     from collegium_client.settings import FILE
 
     home = Home(app.home)
-    pause = float(os.environ.get(_PAUSE_VARIABLE, "2"))
     contact = home.egress.contact if (home.folder / FILE).exists() else lambda url: None
 
     def web(url: str, secret: str = "") -> Web:
-        return Web(url, secret=secret, proxies=home.settings.proxies, pause=pause / 2, contact=contact)
+        return Web(url, secret=secret, proxies=home.settings.proxies, pause=publishing.PAUSE / 2, contact=contact)
 
     explorers: list[Explorer] = []
     if chosen["sourcify"]:
@@ -253,7 +250,7 @@ def _open_explorers(
     if chosen["etherscan"]:
         key = _read_key(key_file)
         url = _or(chosen["etherscan"], etherscan.DEFAULT)
-        explorers.append(etherscan.Etherscan(web(url, key), release, key, spacing=min(0.4, pause)))
+        explorers.append(etherscan.Etherscan(web(url, key), release, key, spacing=publishing.PAUSE / 5))
     return explorers
 
 
