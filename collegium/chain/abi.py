@@ -219,13 +219,34 @@ def _decode(parameters: tuple[Parameter, ...], data: bytes) -> dict[str, Any]:
     return {each.name: _shape(each, value) for each, value in zip(parameters, values, strict=True)}
 
 
+@functools.cache
+def _codec() -> Any:
+    """eth_abi's, but for text that is no UTF-8: a contract does not look at it, so it may be in any event.
+
+    Such bytes become `\\xff`; refusing them would let one name that a council admitted stop every index for ever.
+    """
+    from eth_abi import codec, decoding, encoding, registry
+
+    # Not typed by its authors.
+    untyped: Any = registry
+    lenient = untyped.registry.copy()
+    lenient.unregister("string")
+    text: Any = decoding.StringDecoder
+    lenient.register(
+        untyped.BaseEquals("string", with_sub=False),
+        encoding.TextStringEncoder,
+        text(handle_string_errors="backslashreplace"),
+        label="string",
+    )
+    return codec.ABICodec(lenient)
+
+
 def _decode_values(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     """Raises AbiError: nodes and callers send what they like."""
-    from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError
 
     try:
-        return decode(types, data)
+        return tuple(_codec().decode(types, data))
     except (DecodingError, ValueError, OverflowError, MemoryError) as error:
         raise AbiError(
             f"{len(data)} bytes are no ABI encoding of ({','.join(types)}): {error}.",

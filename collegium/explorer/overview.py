@@ -11,10 +11,6 @@ from .words import network_name
 
 __all__ = ["read_overview"]
 
-_STALE = 120
-"""Seconds without a successful reading after which a page calls itself stale."""
-
-
 def read_overview(reader: Reader) -> OverviewPage:
     source, replay = reader.source, reader.replay
     return OverviewPage(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from collegium.chain.events import ChainEvent
-from collegium.chain.views import ProposalStatus, ProposalView, RoundView, Seat, StudyView
+from collegium.chain.views import ProposalStatus, RoundView, Seat, StudyView
 from collegium.encoding import HEADER_BYTES
-from collegium.errors import CollegiumError
 from collegium.records import ZERO_ADDRESS, Kind, Phase, Role
-from collegium.storage import cid_from_digest
 
 from .published import Published, read_published
 from .records import Cell, CidRef, Countdown, FineRow, LaterRow, PartyRef, TransactionRow
@@ -127,10 +125,6 @@ class Reader:
     def members(self, view: StudyView) -> list[Seat]:
         return [view.seats[index] for index in sorted(view.seats)]
 
-    def final_proposal(self, view: RoundView) -> ProposalView | None:
-        """The last proposal that is live or final."""
-        return view.live
-
     # Blobs
 
     def model(self, view: StudyView, cid: str, root: bytes, what: str = "model") -> CidRef:
@@ -138,13 +132,6 @@ class Reader:
 
     def blob_bytes(self, view: StudyView) -> int:
         return HEADER_BYTES + view.format.payload_bytes
-
-    def task_cid(self, view: StudyView) -> str:
-        """A task of one file is stored under its digest."""
-        try:
-            return cid_from_digest(view.plan.task_digest, 0).text
-        except CollegiumError:
-            return ""
 
     # Money
 

@@ -19,13 +19,10 @@ from .records import VerifyPage
 from .refutations import read_refutation
 from .replay import Replay
 from .rounds import read_round
-from .source import Source
+from .source import BLOB_BYTES, Source
 from .studies import read_study
 
 __all__ = ["Page", "list_pages", "read_page"]
-
-VERIFY_BYTES = 256 << 20
-"""Largest file that the browser's check takes into memory."""
 
 _NUMBER = r"(0|[1-9][0-9]{0,9})"
 _STUDY = rf"studies/{_NUMBER}"
@@ -42,7 +39,7 @@ class Page:
 
 _ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     (r"index", "overview", lambda reader: read_overview(reader)),
-    (r"verify", "verify", lambda reader: VerifyPage(VERIFY_BYTES)),
+    (r"verify", "verify", lambda reader: VerifyPage(BLOB_BYTES)),
     (r"institutions/index", "institutions", lambda reader: read_institutions(reader)),
     (r"institutions/(0x[0-9a-fA-F]{40})", "institution", lambda reader, who: read_institution(reader, _address(who))),
     (rf"{_STUDY}/index", "study", lambda reader, study: read_study(reader, int(study))),

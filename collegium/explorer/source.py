@@ -29,7 +29,10 @@ from collegium.storage import MultiStore, parse_cid
 from .book import Book
 from .replay import PLAN_BYTES, Replay
 
-__all__ = ["AsOf", "Code", "Source"]
+__all__ = ["BLOB_BYTES", "AsOf", "Code", "Source"]
+
+BLOB_BYTES = 256 << 20
+"""Largest blob that is passed on to a browser, which holds it in memory; larger ones are for the command line."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage (`receipts`), how many of it are done, and how many there are."""
@@ -184,10 +187,10 @@ class Source:
         return content
 
     def blob(self, cid: str) -> bytes | None:
-        """A blob that the chain names, from the stores; None when the chain does not name it or no store gives it."""
+        """A blob that the chain names, from the stores; None when it is none, too large, or no store gives it."""
         with self._lock:
             limit = self.replay.blobs.get(cid)
-        if limit is None or self.stores is None:
+        if limit is None or limit > BLOB_BYTES or self.stores is None:
             return None
         try:
             return self.stores.get(parse_cid(cid), max_bytes=limit)

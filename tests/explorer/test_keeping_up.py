@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from collegium.audit import audit_study
+from collegium.chain import intents
+from collegium.chain.abi import interface
 from collegium.errors import ChainUnreachableError, PreconditionError
 from collegium.explorer.site import list_pages, read_page
 from collegium.explorer.source import Source
+from collegium.explorer.web.render import Renderer
+from collegium.records import ZERO32, Admit
 from collegium.storage import MultiStore
 from collegium.storage.remote import RemoteStore
+from tests.support.accounts import Account
 from tests.support.federation import Federation, Lie
 
 from .worlds import open_source
@@ -131,3 +137,25 @@ def test_a_store_that_lies_shows_nothing_of_its_bytes(young: Federation, tmp_pat
         from collegium.storage import cid_from_digest
 
         assert source.blob(cid_from_digest(cid, 0).text) is None
+
+
+def test_a_name_that_is_no_text_stops_nobody(young: Federation, tmp_path: Path) -> None:
+    """The contract does not look at names: whatever the council signs gets into an event for ever."""
+
+    class Bytes(str):
+        def encode(self, *_: object, **__: object) -> bytes:
+            return b"\xff\xfe\x80bad"
+
+    institution = Account(young.chain, young.key_of("no text", "institution"))
+    deadline = young.now() + 3600
+    approvals = young._approve(Admit(institution.address, ZERO32, Bytes("abcbad"), 0, deadline))
+    arguments = intents.admit(institution.address, ZERO32, "abcbad", deadline, approvals).args
+    calldata = interface("Members").function("admit").encode(arguments).replace(b"abcbad", b"\xff\xfe\x80bad")
+    young.operator.send_raw(young.chain.address_of("Members"), calldata)
+    with open_source(young, tmp_path) as source:
+        source.refresh()
+        page = read_page(source, f"institutions/{institution.address}")
+        assert page.record.party.name == "\\xff\\xfe\\x80bad"
+        renderer = Renderer(network="n", chain_id=31337)
+        assert b"\\xff\\xfe\\x80bad" in renderer.html(page, source.as_of)
+    assert audit_study(young.chain, MultiStore([young.store]), young.study_id).checks

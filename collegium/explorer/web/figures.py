@@ -107,7 +107,7 @@ _TIMES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400
 
 def _axis(highest: float, *, is_time: bool) -> tuple[float, float]:
     """Top and step of the vertical axis: round numbers, three to five steps. is_time: of seconds."""
-    if highest <= 0:
+    if highest <= 1:
         return 1.0, 1.0
     raw = highest / 4
     power = 10.0 ** math.floor(math.log10(raw))

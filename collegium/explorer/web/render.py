@@ -18,7 +18,7 @@ from collegium.errors import ConfigError, PreconditionError
 from collegium.explorer.grid import LEGEND
 from collegium.explorer.records import Amount, CidRef, PartyRef
 from collegium.explorer.site import Page
-from collegium.explorer.source import AsOf
+from collegium.explorer.source import BLOB_BYTES, AsOf
 from collegium.explorer.words import format_duration, format_number, format_tokens
 
 from .figures import draw_phases, draw_plot
@@ -73,7 +73,7 @@ class Renderer:
             digest=lambda value: isinstance(value, str) and _HASH.fullmatch(value) is not None,
         )
         self._environment.globals.update(
-            policy=POLICY, network=network, chain_id=chain_id, is_live=is_live, legend=LEGEND,
+            policy=POLICY, network=network, chain_id=chain_id, is_live=is_live, legend=LEGEND, blob_bytes=BLOB_BYTES,
             draw_plot=draw_plot, draw_phases=draw_phases,
             transaction_url=lambda name: self._outside("tx", name),
             address_url=lambda name: self._outside("address", name),
