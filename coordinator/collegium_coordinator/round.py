@@ -267,6 +267,7 @@ class RoundRunner:
         open_next = (
             self.settings.auto_open
             and not enough
+            and view.may_open(now)
             and self.settings.may_open(opened=current.opened.time, now=self.now())
         )
         intent = intents.conclude(self.study_id, current.number, _packed(items), live.proposal, open_next=open_next)
@@ -290,7 +291,8 @@ class RoundRunner:
         last = view.current
         enough = self.settings.rounds is not None and len(view.final_rounds) >= self.settings.rounds
         waits = not self.settings.may_open(opened=last.opened.time if last else None, now=self.now())
-        if enough or waits or not self.settings.auto_open:
+        # The sponsor may have paused or closed the study, or its term is over.
+        if enough or waits or not self.settings.auto_open or not view.may_open(now):
             return self._settle(last) if last else False
         me = self.chain.signer.address
         order = last.snapshot.aggregators if last else ()

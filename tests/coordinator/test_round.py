@@ -12,7 +12,7 @@ from collegium.chain.views import ProposalStatus
 from collegium.errors import ChainUnreachableError
 from collegium.hours import Hours
 from collegium.messages import pack_commits
-from collegium.records import Kind, Phase, Role, bits
+from collegium.records import Kind, Phase, Role, StudyStatus, bits
 from collegium_coordinator.inbox import Topic
 from tests.chain.lying import Proxy
 from tests.support.federation import WINDOW, Federation, Lie
@@ -60,6 +60,31 @@ class TestOpening:
         assert not mine.step() and len(mine.view().rounds) == 1
         federation.pass_time(4 * WINDOW)
         assert mine.step() and len(mine.view().rounds) == 2
+
+    def test_nothing_is_opened_in_a_stopped_study(self, desk: Desks, federation: Federation) -> None:
+        mine, study = desk(FIRST), federation.study_id
+        federation.operator.send(intents.set_study_status(study, StudyStatus.PAUSED))
+        assert not mine.step() and not mine.view().rounds
+        federation.operator.send(intents.set_study_status(study, StudyStatus.OPEN))
+        federation.operator.send(intents.extend_study(study, federation.now() + WINDOW))
+        federation.pass_time(WINDOW)
+        assert not mine.step() and not mine.view().rounds
+        federation.operator.send(intents.extend_study(study, federation.now() + WINDOW))
+        assert mine.step() and len(mine.view().rounds) == 1
+
+    def test_a_stopped_study_keeps_its_last_round(self, desk: Desks, federation: Federation) -> None:
+        mine = desk(FIRST)
+        federation.open_round()
+        federation.commit()
+        federation.reveal()
+        federation.certify()
+        assert mine.step()
+        federation.operator.send(intents.set_study_status(federation.study_id, StudyStatus.CLOSED))
+        mine.hand_endorsements(0, 1, 2)
+        assert mine.step()
+        (round,) = mine.view().rounds
+        assert round.record is not None
+        assert not mine.step()
 
     def test_aborted_round_is_followed_by_the_next(self, desk: Desks, federation: Federation) -> None:
         mine = desk(FIRST)
