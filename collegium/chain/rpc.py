@@ -190,14 +190,14 @@ class Rpc:
         Raises:
             ChainDisagreementError: fewer than the quorum have the same block.
         """
-        found = self._head(confirmations)
+        found = self._find_head(confirmations)
         if found is not None and self._quorum > 1:
             found = self._agreed(found, confirmations)
         if found is not None:
             self._floor = max(self._floor, found.number)
         return found
 
-    def _head(self, confirmations: int | None) -> Header | None:
+    def _find_head(self, confirmations: int | None) -> Header | None:
         if confirmations is None:
             return self.header("finalized")
         latest = self.header("latest")
@@ -302,10 +302,10 @@ class Rpc:
         """Raises ChainIdMismatchError, and remembers it: the endpoint serves another chain. Raises NoAnswer."""
         if endpoint.is_identified or self._chain_id is None:
             return
-        actual = to_int(self._ask(endpoint, "eth_chainId"))
+        actual = to_int(self._ask_one(endpoint, "eth_chainId"))
         genesis = self._genesis
         if actual == self._chain_id and len(self._endpoints) > 1:
-            block = self._ask(endpoint, "eth_getBlockByNumber", "0x0", False)
+            block = self._ask_one(endpoint, "eth_getBlockByNumber", "0x0", False)
             # A node that has pruned its first block cannot tell; its newest blocks will.
             genesis = None if block is None else str(block["hash"])
             self._genesis = self._genesis or genesis
@@ -322,7 +322,7 @@ class Rpc:
             raise endpoint.foreign
         endpoint.is_identified = True
 
-    def _ask(self, endpoint: Endpoint, method: str, *params: Any) -> Any:
+    def _ask_one(self, endpoint: Endpoint, method: str, *params: Any) -> Any:
         """One call to one endpoint, without retries. Raises NoAnswer."""
         answer = endpoint.send(lambda provider: provider.make_request(method, list(params)))
         if answer.get("error"):
@@ -330,7 +330,7 @@ class Rpc:
         return answer.get("result")
 
     def _ask_header(self, endpoint: Endpoint, block: str) -> Header | None:
-        found = self._ask(endpoint, "eth_getBlockByNumber", block, False)
+        found = self._ask_one(endpoint, "eth_getBlockByNumber", block, False)
         return None if found is None else to_header(found)
 
     def _gave_up(self, failure: NoAnswer) -> CollegiumError:
