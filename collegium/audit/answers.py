@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from collegium.audit.errors import ExportDamagedError
 from collegium.chain.rpc import Header, Rpc, RpcError
@@ -109,11 +109,14 @@ class Answers:
         for params, answer in self._database.execute(query, (part,)):
             yield f'{{"params":{params},{answer[1:]}\n'.encode()
 
-    def load(self, part: str, lines: Iterator[bytes]) -> int:
+    def load(self, part: str, file: BinaryIO) -> int:
         """Take in the lines of a part; how many. Raises ExportDamagedError."""
         count = 0
-        for count, line in enumerate(lines, 1):
+        while line := file.readline(MAX_LINE + 1):
+            count += 1
             try:
+                if len(line) > MAX_LINE:
+                    raise ValueError(f"it has more than {MAX_LINE} bytes")
                 entry = json.loads(line)
                 params = entry.pop("params")
                 if not isinstance(params, list) or len(entry) != 1 or not {"result", "error"} & set(entry):

@@ -136,7 +136,7 @@ def _load(bundle: Bundle, answers: Answers, progress: Progress) -> None:
         path = bundle.part(name)
         assert path is not None
         with path.open("rb") as file:
-            answers.load(name, iter(file))
+            answers.load(name, file)
     progress("answers", len(parts), len(parts))
 
 

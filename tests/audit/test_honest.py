@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from collegium.audit import CHECKS, Report, Status
+from collegium.audit import CHECKS, Report, Status, audit_export, export_audit
 from collegium.chain import Indexer, intents
 from collegium.errors import StudyUnknownError
+from collegium.storage import MultiStore
 from collegium.storage.folder import BlobFolder
 from tests.support.federation import Federation, Lie
 
@@ -76,6 +77,11 @@ class TestEventfulHistory:
         for wrong in ("None", "True", "False", "{", "wei", "b'", "facts about", "Outcome("):
             assert wrong not in text, wrong
         assert " tokens" in text
+
+    def test_export_of_it_gives_the_same_report(self, eventful: Federation, report: Report, tmp_path: Path) -> None:
+        stores = MultiStore([eventful.store])
+        exported = export_audit(eventful.connect(), stores, eventful.study_id, tmp_path / "eventful.zip")
+        assert audit_export(exported.path).report.to_json() == report.to_json()
 
     def test_report_is_json_and_prints(self, report: Report) -> None:
         shown = json.loads(json.dumps(report.to_json()))

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from collegium.audit import Status, audit_export, export_audit
-from collegium.chain import Indexer, StudyView
+from collegium.chain import Indexer, NetworkSettings, StudyView
 from collegium.encoding import BlobKind, parse_blob
 from collegium.errors import BlobError
 from collegium.retention import DAY, Keeper, find_expired, prune, read_days
 from collegium.storage import MultiStore
 from collegium.storage.cid import cid_of
 from collegium.storage.folder import BlobFolder
+from collegium_coordinator.running import Coordinator
+from collegium_coordinator.settings import CoordinatorSettings
 from tests.support.federation import Federation
 
 from .histories import audit, wrong
@@ -120,6 +122,20 @@ class TestKeeper:
         self, played: Federation, view: StudyView, copy: BlobFolder, tmp_path: Path
     ) -> None:
         assert Keeper([copy], lambda study: b"{}", tmp_path / "log").tick(view, played.now()) == 0
+
+
+def test_coordinator_lets_go_when_it_starts(played: Federation, copy: BlobFolder, tmp_path: Path) -> None:
+    network = NetworkSettings(
+        rpc_url=played.devnet.url, chain_id=played.chain.chain_id, deployment=tmp_path / "deployment.json"
+    )
+    played.deployment.save(tmp_path / "deployment.json")
+    home = copy.path.parent
+    copy.path.rename(home / "store")
+    settings = CoordinatorSettings(home, network, home / "unused", study=played.study_id, open_rounds=False)
+    with Coordinator(settings, played.aggregators[0].node.signer) as coordinator:
+        coordinator.step()
+        assert kinds(BlobFolder(home / "store")).count(BlobKind.UPDATE) == 4
+    assert len((home / "state" / "pruned.jsonl").read_text().splitlines()) == 8
 
 
 class TestAudit:

@@ -30,8 +30,8 @@ def _settings(examples: int) -> settings:
     )
 
 
-FUZZ = _settings(300)
-SLOW_FUZZ = _settings(80)
+FUZZ = _settings(150)
+SLOW_FUZZ = _settings(50)
 """For what reads files or recovers signatures."""
 
 
