@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +13,9 @@ from typing import Any
 
 import pytest
 import requests
+import tomlkit
 
-from collegium.chain import LocalSigner, NetworkSettings, intents
+from collegium.chain import LocalSigner, NetworkSettings, intents, keystore
 from collegium.messages import pack_commits
 from collegium.storage.remote import RemoteStore
 from collegium.transport.client import Transport
@@ -20,6 +23,9 @@ from collegium.transport.errors import InsecureListenError, PeerRefusedError
 from collegium.transport.failures import failure_of
 from collegium.transport.party import make_transport
 from collegium.transport.settings import TlsSettings
+from collegium_client.reaching import find_refusals
+from collegium_coordinator.cli import run
+from collegium_coordinator.commands import announce
 from collegium_coordinator.inbox import Topic
 from collegium_coordinator.running import Coordinator
 from collegium_coordinator.settings import CoordinatorSettings
@@ -180,6 +186,42 @@ class TestServer:
         gate._identity._looked_at = -1e9
         shown = ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
         assert path.read_bytes() != first and shown.encode() in path.read_bytes()
+
+
+class TestTelling:
+    """What a client says at its start, and doctor at any time."""
+
+    def test_refusals_are_told_with_the_next_step(
+        self, serve: Serve, reach: Callable[..., Transport], federation: Federation
+    ) -> None:
+        url, member = serve().url, federation.members[0].node.signer
+        stranger = LocalSigner(b"\x0b" * 32)
+        assert find_refusals(reach(member, url), [url]) == []
+        (told,) = find_refusals(reach(stranger, url), [url])
+        assert (told["coordinator"], told["code"]) == (url, "peer_refused")
+        assert "belongs to no institution" in told["reason"] and "institution register" in told["next"]
+        (told,) = find_refusals(reach(federation.members[1].node.signer, url, pin=member.address), [url])
+        assert member.address in told["reason"] and "coordinators.pins" in told["next"]
+
+    def test_silence_is_no_refusal(self, reach: Callable[..., Transport], federation: Federation) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            url = f"https://127.0.0.1:{closed.getsockname()[1]}"
+        assert find_refusals(reach(federation.members[0].node.signer, url), [url]) == []
+
+    def test_status_of_our_own_coordinator(
+        self, serve: Serve, federation: Federation, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        running = serve()
+        home = running._settings.home
+        keystore.save(home / "keystore" / "node.json", federation.aggregators[0].node.signer, "x", light=True)
+        network = {
+            "rpc_url": federation.devnet.url, "chain_id": federation.chain.chain_id,
+            "deployment": str(federation.folder / "deployment.json"),
+        }  # fmt: skip
+        (home / "collegium.toml").write_text(tomlkit.dumps({"network": network}))
+        announce(home, running.url, {})
+        assert run(["status", "--home", str(home), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["data"]["study"] == federation.study_id
 
 
 class TestListening:

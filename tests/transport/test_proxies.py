@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from collegium.chain import Rpc
 from collegium.chain.devnet import Devnet
-from collegium.errors import CollegiumError, ConfigError, StoreUnreachableError
+from collegium.errors import ChainUnreachableError, CollegiumError, ConfigError, StoreUnreachableError
 from collegium.storage.cid import cid_of
+from collegium.storage.http_server import Body, HttpServer, Response
 from collegium.storage.remote import RemoteStore
+from collegium.transport import authority
 from collegium.transport.client import Transport
 from collegium.transport.errors import PeerRefusedError, ProxyFailedError
+from collegium.transport.identity import install
 from collegium.transport.proxies import DIRECT, Proxies
 from tests.support.proxy import ConnectProxy
 
@@ -103,6 +108,46 @@ class TestRpc:
         with pytest.raises(ProxyFailedError, match=f"http://127.0.0.1:{port}") as caught:
             rpc.request("eth_chainId")
         assert "s3cret" not in str(caught.value) and "network] proxy" in caught.value.hint
+
+
+class _Open:
+    """A gate that lets everybody in: an ordinary https server."""
+
+    def __init__(self, certificate: Path) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate)
+
+    def identify(self, certificate: bytes | None) -> None:
+        return None
+
+    def admit(self, peer: None, method: str, path: str) -> None:
+        return None
+
+
+def test_node_of_a_private_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/network.md says: by the variable that `requests` knows."""
+    ca = authority.create(tmp_path / "ca", "Hospital CA", "x")
+    party = Party(tmp_path, "node")
+    party.write()
+    issued = tmp_path / "issued.pem"
+    issued.write_bytes(authority.issue(ca.parent, party.tls.certificate, "x", names=("127.0.0.1",)))
+    install(party.identity(with_key=False), issued)
+
+    def answer(method: str, path: str, headers: Mapping[str, str], body: Body, /) -> Response:
+        asked = json.loads(body.read())
+        data = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": "0x7a69"}).encode()
+        return Response(200, {"Content-Type": "application/json", "Content-Length": str(len(data))}, data)
+
+    server = HttpServer(answer, gate=_Open(party.tls.certificate))
+    server.start()
+    try:
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        with pytest.raises(ChainUnreachableError, match="SSLError|certificate"):
+            Rpc(server.url, retry_for=0).check_chain(31337)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(ca))
+        Rpc(server.url, retry_for=0).check_chain(31337)
+    finally:
+        server.close(0.2)
 
 
 class TestCoordinator:
