@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow]
 OTHER_ROLES = ("client.", "journal.", "coordinator.", "operation.")
 MINE = {name for name in registered() if not name.startswith(OTHER_ROLES) and name not in COVERED_ELSEWHERE}
 STORY = (
-    "indexer.window_written", "watcher.case_noted", "outbox.intent_written", "outbox.simulated", "outbox.signed",
-    "outbox.signed_written", "outbox.broadcast", "outbox.receipt_written", "watcher.announced", "watcher.refuted",
+    "egress.half_written", "egress.written", "indexer.window_written", "watcher.case_noted", "outbox.intent_written",
+    "outbox.simulated", "outbox.signed", "outbox.signed_written", "outbox.broadcast", "outbox.receipt_written", "watcher.announced", "watcher.refuted",
     "watcher.case_closed",
 )  # fmt: skip
 """In the order in which one proof passes them: announced first, then brought."""
