@@ -182,6 +182,25 @@ class TestEveryExplorer:
         assert code == 5 and "no end" in envelope["error"]["message"]
 
 
+    @pytest.mark.parametrize(
+        ("explorer", "status", "content"),
+        [
+            ("sourcify", 409, {"customCode": "already_verified", "message": "x"}),
+            ("blockscout", 409, {"message": "Already verified"}),
+            ("blockscout", 200, {"message": "Already verified"}),
+            ("etherscan", 200, {"status": "0", "message": "NOTOK", "result": "Contract source code already verified"}),
+        ],
+    )
+    def test_verified_by_somebody_else_meanwhile_is_success(
+        self, make: Make, publisher: Any, explorer: str, status: int, content: dict[str, str]
+    ) -> None:
+        double = make(explorer)
+        double.script["submit"] = [Reply(status, content, effect=False)]
+        code, envelope, _ = publisher(double)("--contract", "Referee")
+        assert code == 0, envelope["error"]
+        assert outcome(envelope, "Referee")["already_verified"] and double.count("submit") == 1
+
+
 class TestSourcify:
     def test_a_refusal_shows_the_apis_reason(self, make: Make, publisher: Any) -> None:
         double = make("sourcify")
@@ -199,12 +218,6 @@ class TestSourcify:
         double.script["poll"] = [Reply(200, {"isJobCompleted": True, "contract": {"match": None}, "error": error})]
         code, envelope, _ = publisher(double)("--contract", "Referee")
         assert code == 1 and "bytecodes don't match" in envelope["error"]["message"]
-
-    def test_already_verified_elsewhere_meanwhile_is_success(self, make: Make, publisher: Any) -> None:
-        double = make("sourcify")
-        double.script["submit"] = [Reply(409, {"customCode": "already_verified", "message": "x"}, effect=False)]
-        code, envelope, _ = publisher(double)("--contract", "Referee")
-        assert code == 0 and outcome(envelope, "Referee")["already_verified"]
 
     def test_a_forgotten_ticket_is_replaced(self, make: Make, publisher: Any) -> None:
         double = make("sourcify")
