@@ -23,7 +23,18 @@ from click.exceptions import Exit
 from collegium.errors import CollegiumError, ConfirmationRequiredError, InterruptedByUserError
 from collegium.files import explain_disk
 
-__all__ = ["SCHEMA", "App", "Shown", "command", "name_of", "neutralize", "rpc_option", "run_command", "to_jsonable"]
+__all__ = [
+    "SCHEMA",
+    "App",
+    "Parent",
+    "Shown",
+    "command",
+    "name_of",
+    "neutralize",
+    "rpc_option",
+    "run_command",
+    "to_jsonable",
+]
 
 SCHEMA = "collegium.cli/1"
 
@@ -85,7 +96,8 @@ class App:
                 f"{question} Nobody is here to confirm.", hint="Repeat the command with --yes once you are sure."
             )
         if typed:
-            answer = click.prompt(f"{neutralize(question)} Type {typed!r} to go on", err=True, default="", show_default=False)
+            asked = f"{neutralize(question)} Type {typed!r} to go on"
+            answer = click.prompt(asked, err=True, default="", show_default=False)
             agreed = answer.strip() == typed
         else:
             agreed = click.confirm(neutralize(question), err=True)
@@ -215,6 +227,22 @@ def command(
         )
 
     return decorate
+
+
+class Parent(click.RichCommand):
+    """A command with others below it: `collegium audit 1`, but also `collegium audit export`."""
+
+    def __init__(self, own: click.Command, *below: click.Command) -> None:
+        super().__init__(name=own.name, callback=own.callback, params=own.params, help=own.help)
+        self.commands = {str(each.name): each for each in below}
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> Any:
+        below = self.commands.get(args[0]) if args else None
+        if below is not None:
+            return below.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
 
 
 def name_of(command_path: str) -> str:

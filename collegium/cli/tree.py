@@ -31,12 +31,16 @@ class _Lazy(click.RichCommand):
         super().__init__(name=name, help=text)
         self._module, self._function = module, function
 
+    def load(self) -> click.RichCommand:
+        """The command itself."""
+        loaded: click.RichCommand = getattr(importlib.import_module(self._module), self._function)
+        loaded.name = self.name
+        return loaded
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> Any:
-        loaded: click.RichCommand = getattr(importlib.import_module(self._module), self._function)
-        loaded.name = self.name
-        made: Any = loaded.make_context(info_name, args, parent, **extra)
+        made: Any = self.load().make_context(info_name, args, parent, **extra)
         return made
 
 

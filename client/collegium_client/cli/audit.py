@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from collegium.cli.framework import App, Shown, command, rpc_option
+from collegium.cli.framework import App, Parent, Shown, command, rpc_option
 from collegium.errors import CollegiumError, UsageError
 
 if TYPE_CHECKING:
@@ -137,18 +137,7 @@ def audit_export(
     return Shown(data, lines)
 
 
-class _Audit(click.RichCommand):
-    """`audit` with one command below it; a study is a number, so `export` is none."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> Any:
-        if args[:1] == ["export"]:
-            return audit_export.make_context(f"{info_name} export", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
-
-
-audit = _Audit(name="audit", callback=_audit.callback, params=_audit.params, help=_audit.help)
+audit = Parent(_audit, audit_export)
 
 
 def _require_study(number: int | None) -> int:

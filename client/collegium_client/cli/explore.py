@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from collegium.cli.framework import App, Shown, command, rpc_option
+from collegium.cli.framework import App, Parent, Shown, command, rpc_option
 
 if TYPE_CHECKING:
     from collegium.explorer.source import Source
@@ -107,18 +107,7 @@ def explore_build(app: App, folder: Path, blobs: bool, **where: Any) -> Shown:
     return Shown(data, lines)
 
 
-class _Explore(click.RichCommand):
-    """`explore` with one command below it."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> Any:
-        if args[:1] == ["build"]:
-            return explore_build.make_context(f"{info_name} build", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
-
-
-explore = _Explore(name="explore", callback=_explore.callback, params=_explore.params, help=_explore.help)
+explore = Parent(_explore, explore_build)
 
 
 def _open(app: App, where: dict[str, Any]) -> Source:
