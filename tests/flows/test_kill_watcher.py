@@ -21,8 +21,8 @@ OTHER_ROLES = ("client.", "journal.", "coordinator.", "operation.")
 MINE = {name for name in registered() if not name.startswith(OTHER_ROLES) and name not in COVERED_ELSEWHERE}
 STORY = (
     "egress.half_written", "egress.written", "indexer.window_written", "watcher.case_noted", "outbox.intent_written",
-    "outbox.simulated", "outbox.signed", "outbox.signed_written", "outbox.broadcast", "outbox.receipt_written", "watcher.announced", "watcher.refuted",
-    "watcher.case_closed",
+    "outbox.simulated", "outbox.signed", "outbox.signed_written", "outbox.broadcast", "outbox.receipt_written",
+    "watcher.announced", "watcher.refuted", "watcher.case_closed",
 )  # fmt: skip
 """In the order in which one proof passes them: announced first, then brought."""
 LATER = ("outbox.simulated:2", "outbox.broadcast", "outbox.receipt_written")
