@@ -119,6 +119,31 @@ class TestReading:
         assert "400" not in refused.value.message and "elderly" not in refused.value.message
         assert refused.value.exit_code == 4
 
+    @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+    def test_separators_are_found(self, tmp_path: Path, separator: str) -> None:
+        text = f'\ufeff"x, y; z"{separator}label{separator}note\n1{separator}a{separator}-\n2{separator}b{separator}-\n'
+        (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+        columns = (
+            Column("x, y; z", "number", range=(0, 2)),
+            Column("label", "category", values=("a", "b")),
+            Column("note", "ignored"),
+        )
+        cases = read_table(tmp_path / "a.csv", Schema("table", target="label", columns=columns))
+        assert cases.features.ravel().tolist() == [0, 1]
+
+    @pytest.mark.parametrize(
+        "cells", [("1", "0"), ("1.0", "0.0"), ("True", "False"), (True, False), (1.0, 0.0), (1, 0)]
+    )
+    def test_codes_read_alike_however_they_are_stored(self, tmp_path: Path, cells: tuple[Any, Any]) -> None:
+        frame = pandas.DataFrame({"x": [0.1, 0.2] * 20, "label": list(cells) * 20})
+        frame.to_parquet(tmp_path / "a.parquet")
+        frame.to_csv(tmp_path / "a.csv", index=False)
+        fixed = Schema("table", target="label", columns=(
+            Column("x", "number", range=(0, 1)), Column("label", "category", values=("0", "1"))))  # fmt: skip
+        for path in (tmp_path / "a.csv", tmp_path / "a.parquet"):
+            for schema in (fixed, infer_table(path, "label").schema):
+                assert read_table(path, schema).targets[:2].tolist() == [1, 0]
+
     def test_an_absent_column_is_named(self, tmp_path: Path) -> None:
         schema = infer_table(make_csv(tmp_path / "a.csv"), "outcome").schema
         pandas.read_csv(tmp_path / "a.csv").drop(columns="age").to_csv(tmp_path / "b.csv", index=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from .schema import Column, Schema
 
 __all__ = ["ColumnState", "TableCases", "encode_cases", "judge_column", "named_path", "read_frame", "read_table"]
 
-SUFFIXES = {".csv": ",", ".tsv": "\t", ".parquet": "", ".pq": ""}
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+_TRUTH = {"true": "1", "false": "0"}
+_SEPARATORS = ",;\t|"
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -59,7 +62,8 @@ def read_frame(path: Path) -> Any:
     import pandas
 
     try:
-        if separator := SUFFIXES[path.suffix.lower()]:
+        if path.suffix.lower() in (".csv", ".tsv"):
+            separator = _find_separator(path)
             return pandas.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         require("data", "pyarrow")
         return pandas.read_parquet(path)
@@ -69,6 +73,13 @@ def read_frame(path: Path) -> Any:
             f"{path.name} cannot be read as a table ({type(error).__name__}).",
             hint="Save it as UTF-8 CSV with one header line, or as Parquet.",
         ) from None
+
+
+def _find_separator(path: Path) -> str:
+    """The one that gives the header most fields; programs of half the world write semicolons."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline(1 << 20)
+    return max(_SEPARATORS, key=lambda separator: len(next(csv.reader([header], delimiter=separator), [])))
 
 
 def named_path(path: str | Path) -> Path:
@@ -95,8 +106,7 @@ def judge_column(series: Any, column: Column) -> ColumnState:
         values[missing | malformed] = np.nan
         return ColumnState(values, missing, malformed, outside)
     known = {value: position for position, value in enumerate(column.values)}
-    found = text.map(_category_of(series)) if series.dtype.kind in "fb" else text
-    values = found.map(known).to_numpy(dtype=np.float64, copy=True)
+    values = text.map(lambda cell: _position_of(cell, known)).to_numpy(dtype=np.float64, copy=True)
     unlisted = ~missing & np.isnan(values)
     values[missing] = np.nan
     if column.other:
@@ -105,11 +115,12 @@ def judge_column(series: Any, column: Column) -> ColumnState:
     return ColumnState(values, missing, np.zeros_like(missing), unlisted)
 
 
-def _category_of(series: Any) -> Any:
-    """Parquet stores codes as 1.0 or True where a CSV has 1 or true."""
-    if series.dtype.kind == "b":
-        return {"True": "1", "False": "0"}
-    return lambda text: text[:-2] if text.endswith(".0") else text
+def _position_of(cell: str, known: Mapping[str, int]) -> float:
+    """A code as it is written, or as other programs write it: 1.0 and True for 1, false for 0."""
+    for text in (cell, cell.removesuffix(".0"), _TRUTH.get(cell.lower(), cell)):
+        if text in known:
+            return known[text]
+    return np.nan
 
 
 def read_table(path: str | Path, schema: Schema) -> TableCases:
