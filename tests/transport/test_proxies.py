@@ -142,7 +142,7 @@ def test_node_of_a_private_authority(tmp_path: Path, monkeypatch: pytest.MonkeyP
     server.start()
     try:
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-        with pytest.raises(ChainUnreachableError, match="SSLError|certificate"):
+        with pytest.raises(ChainUnreachableError, match=r"SSLError|certificate"):
             Rpc(server.url, retry_for=0).check_chain(31337)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(ca))
         Rpc(server.url, retry_for=0).check_chain(31337)
