@@ -1,6 +1,5 @@
 """The egress list: every host and port that this home's settings make it contact: what a firewall must open.
 
-
 A home never listens; every row is outbound. What goes through a proxy needs the proxy's row only.
 """
 
@@ -55,7 +54,8 @@ class Destination:
 def list_egress(settings: Settings, proxies: Proxies) -> list[Destination]:
     """One row per host and port, proxies first. Raises ConfigError."""
     found: dict[tuple[str, int], Destination] = {}
-    for url, why in _urls(settings):
+    for given, why in _urls(settings):
+        url = given.removeprefix("gateway+")
         parts = urlsplit(url)
         if not parts.hostname:
             continue

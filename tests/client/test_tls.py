@@ -143,6 +143,20 @@ read = ["kubo://127.0.0.1:5001", "https://blobs.example/ipfs", "file:///srv/blob
         assert not rows["127.0.0.1:9"].tls and rows["127.0.0.1:9"].local
         assert {each.direction for each in rows.values()} == {"outbound"}
 
+    def test_every_chain_node_of_a_list_and_no_access_key(self, home: Path) -> None:
+        write(home, '[network]\nrpc_url = ["https://a.example/v2/s3cret", "https://b.example:8443"]\n')
+        settings = Settings.load(home, {})
+        rows = list_egress(settings, settings.proxies)
+        found = [(each.host, each.port, each.tls) for each in rows]
+        assert found == [("a.example", 443, True), ("b.example", 8443, True)]
+        assert "s3cret" not in json.dumps([each.to_json() for each in rows])
+
+    def test_gateways_go_through_the_proxy_too(self, home: Path) -> None:
+        add(home, 'proxy = "http://proxy.example:3128"\n[stores]\nread = ["gateway+http://g.example"]\n')
+        settings = Settings.load(home, {})
+        (row,) = [each for each in list_egress(settings, settings.proxies) if each.host == "g.example"]
+        assert (row.port, row.tls, row.via) == (80, False, "http://proxy.example:3128")
+
     def test_proxy_comes_first_and_without_its_password(self, home: Path) -> None:
         add(home, 'proxy = "http://alder:s3cret@proxy.example:3128"\nno_proxy = ["c2.example"]\n' + self.SETTINGS)
         settings = Settings.load(home, {})
