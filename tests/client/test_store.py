@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from collegium.storage import BlobFolder, cid_of
+from collegium.storage import BlobFolder, EmbeddedStoreServer, cid_of
 from collegium_client.cli.app import run
 
 Shell = Callable[..., tuple[int, dict[str, Any]]]
@@ -70,6 +70,17 @@ class TestStore:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         assert shell("store", *command, "\x1b[31mQm")[1]["code"].startswith("cid_")
+
+
+class TestGateway:
+    def test_blob_is_read_through_a_gateway(self, shell: Shell, file: Path, tmp_path: Path) -> None:
+        shell("store", "put", file)
+        with EmbeddedStoreServer(tmp_path / "home" / "store", lambda key, study: False, chain_id=1) as server:
+            words = ("store", "get", CID, "-o", tmp_path / "copy", "--store", f"gateway+{server.url}")
+            assert shell(*words, home="nowhere")[0] == 0
+            assert (tmp_path / "copy").read_bytes() == CONTENT
+            code, error = shell("store", "list", "--store", f"gateway+{server.url}")
+            assert (code, error["code"]) == (2, "usage")
 
 
 class TestArchive:

@@ -29,15 +29,11 @@ def open_deployment(app: App, file: Path | None) -> Deployment:
 
 def open_chain(app: App, file: Path | None, rpc_url: str | None) -> Chain:
     """For reading. Raises as `open_deployment` and `Chain.connect`."""
-    from collegium.chain import Chain, NetworkSettings
+    from dataclasses import replace
+
+    from collegium.chain import Chain
     from collegium_client.home import Home
 
-    home = Home(app.home)
-    deployment, get = open_deployment(app, file), home.settings.get
-    settings = NetworkSettings(
-        rpc_url=rpc_url or get("network", "rpc_url"),
-        chain_id=deployment.chain_id,
-        retry_for=get("network", "retry_for"),
-        proxies=home.settings.proxies,
-    )
+    known, deployment = Home(app.home).network, open_deployment(app, file)
+    settings = replace(known, rpc_url=rpc_url or known.rpc_url, chain_id=deployment.chain_id)
     return Chain.connect(settings, deployment=deployment)
