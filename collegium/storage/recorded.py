@@ -8,6 +8,7 @@ from pathlib import Path
 
 from collegium.egress import EgressLog, origin_of
 from collegium.errors import CollegiumError
+from collegium.files import explain_disk
 from collegium.observability import metrics
 from collegium.storage.cid import Cid, Content, cid_of
 from collegium.storage.store import Store
@@ -43,6 +44,10 @@ class RecordedStore:
         except CollegiumError as error:
             result = error.code
             raise
+        except OSError as error:
+            # A folder of this machine; stores elsewhere have their own errors.
+            result = "disk"
+            raise explain_disk(error) or error from error
         finally:
             metrics.count("ipfs_requests_total", op="put", backend=backend_of(self._store), result=result)
             if result == "ok":

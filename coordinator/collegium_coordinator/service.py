@@ -6,12 +6,14 @@ It knows HTTP and nothing of rounds: intake and store are handed to it.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
 from collegium.errors import CollegiumError, UnauthorizedError, UnreachableError, UsageError, VerificationError
+from collegium.files import explain_disk
 from collegium.observability import metrics
 from collegium.storage.embedded import StoreRoutes
 from collegium.storage.http_server import Body, Response
@@ -95,6 +97,11 @@ class CoordinatorApplication:
             metrics.count("aggregator_rejected_total", reason=error.code)
             status = next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.CONFLICT)
             return _json(status, error.to_json())
+        except (OSError, sqlite3.OperationalError) as error:
+            if explain_disk(error) is None:
+                raise
+            metrics.count("aggregator_rejected_total", reason="disk")
+            return _refusal(HTTPStatus.INSUFFICIENT_STORAGE, "disk", "The coordinator's disk cannot be written now.")
 
 
 def _refusal(status: HTTPStatus, code: str, message: str) -> Response:
