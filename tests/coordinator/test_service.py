@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +99,24 @@ def test_refusals_have_a_status_and_a_reason(build: Build, federation: Federatio
         answer = post(running.url, topic, body)
         assert (answer.status_code, answer.json()["code"]) == (status, code), (topic, body, answer.text)
         assert answer.json()["message"]
+    assert post(running.url, "updates", good).status_code == 202
+
+
+def test_a_full_disk_takes_nothing_and_says_so(
+    build: Build, federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = build()
+    federation.open_round()
+    good = {"study": federation.study_id, "round": 1, "item": pack_commits([federation.prepare(0).signed]).hex()}
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("collegium_coordinator.inbox.Inbox.put", full)
+        answer = post(running.url, "updates", good)
+    assert (answer.status_code, answer.json()["code"]) == (507, "disk")
+    # The hospital asks again later.
     assert post(running.url, "updates", good).status_code == 202
 
 
