@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import getproxies_environment
 
 from collegium.errors import ConfigError
 
@@ -41,6 +40,8 @@ class Proxies:
 
     def for_url(self, url: str) -> str | None:
         """The proxy for a URL, with its credentials; None goes directly. Raises ConfigError."""
+        from urllib.request import getproxies_environment
+
         from collegium.storage.words import is_loopback
 
         parts = urlsplit(url)
