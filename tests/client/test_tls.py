@@ -14,8 +14,11 @@ import pytest
 from collegium.chain import LocalSigner, keystore
 from collegium.transport import certificates
 from collegium.transport.binding import Domain
+from collegium.transport.errors import CertificateExpiredError
 from collegium_client.cli.app import run
+from collegium_client.cli.reaching import Advice, check_certificate
 from collegium_client.egress_list import list_egress, probe
+from collegium_client.home import Home
 from collegium_client.settings import Settings
 from tests.support.proxy import ConnectProxy
 
@@ -102,28 +105,38 @@ class TestTls:
 
 
 class TestDoctor:
-    def rows(self, home: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
-        add(home, '[coordinators]\nurls = ["https://127.0.0.1:9"]\n')
-        data = call(home, capsys, "doctor", code=3)
-        return {row["check"]: row for row in data["checks"]}
+    """The check itself: a whole doctor imports torch."""
 
-    def test_warns_before_expiry(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        signer, domain = LocalSigner(b"\x05" * 32), Domain(31337, CONTRACT)
-        (home / "tls").mkdir()
+    def put(self, home: Path, *, made: float, key: bytes = b"\x05" * 32) -> None:
         path = home / "tls" / "node.pem"
+        path.parent.mkdir()
         path.touch(mode=0o600)
-        path.write_bytes(certificates.make(signer, domain, days=90, now=time.time() - 75 * DAY))
-        row = self.rows(home, capsys)["TLS certificate"]
-        assert row["result"] == "warning" and "15 days" in row["detail"] and "collegium tls new" in row["fix"]
+        path.write_bytes(certificates.make(LocalSigner(key), Domain(31337, CONTRACT), days=90, now=made))
 
-    def test_expired_fails(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        signer, domain = LocalSigner(b"\x05" * 32), Domain(31337, CONTRACT)
-        (home / "tls").mkdir()
-        path = home / "tls" / "node.pem"
-        path.touch(mode=0o600)
-        path.write_bytes(certificates.make(signer, domain, days=90, now=time.time() - 95 * DAY))
-        row = self.rows(home, capsys)["TLS certificate"]
-        assert row["result"] == "failed" and "expired" in row["detail"]
+    def test_says_until_when(self, home: Path) -> None:
+        self.put(home, made=time.time())
+        assert LocalSigner(b"\x05" * 32).address in check_certificate(Home(home))
+
+    def test_warns_before_expiry(self, home: Path) -> None:
+        self.put(home, made=time.time() - 75 * DAY)
+        with pytest.raises(Advice, match="15 days") as caught:
+            check_certificate(Home(home))
+        assert "collegium tls new" in caught.value.fix
+
+    def test_warns_of_another_node_key(self, home: Path) -> None:
+        self.put(home, made=time.time(), key=b"\x06" * 32)
+        with pytest.raises(Advice, match="not the node key of this home"):
+            check_certificate(Home(home))
+
+    def test_missing_is_made_by_the_client(self, home: Path) -> None:
+        with pytest.raises(Advice, match="no TLS certificate") as caught:
+            check_certificate(Home(home))
+        assert "by itself" in caught.value.fix
+
+    def test_expired_fails(self, home: Path) -> None:
+        self.put(home, made=time.time() - 95 * DAY)
+        with pytest.raises(CertificateExpiredError, match="expired"):
+            check_certificate(Home(home))
 
 
 class TestEgress:
