@@ -64,6 +64,21 @@ contract RoundAttacksTest is CollegiumWorld {
         collegium.conclude(study, items, p, false);
     }
 
+    // ---- 7: who serves nothing is left out, in the middle of the others
+
+    function test_who_is_not_certified_is_skipped_in_the_set_hash() public {
+        commit(all());
+        reveal(all());
+        certifySet(0xb);
+        pass(WINDOW);
+        Proposal memory p = proposeOnDuty();
+        (uint32 round, bytes32 ctx) = live();
+        check(p.included == 0xb && p.setHash == setHashOf(round, ctx, 0xb), "hospital 2 is skipped");
+        checkEq(p.weightSum, weightOf(0) + weightOf(1) + weightOf(3), "and so is its weight");
+        (,,,, bytes32 held,,) = collegium.liveOf(study);
+        checkEq(held, hashProposal(p), "so the chain says");
+    }
+
     // ---- 17: copying what another committed
 
     function test_a_copied_commitment_does_not_reveal() public {
