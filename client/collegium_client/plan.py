@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collegium.amounts import format_tokens, parse_tokens
+from collegium.chain.profiles import NetworkProfile, profile
 from collegium.encoding import BlobKind, FormatTable, encode_model, pack_blob
 from collegium.errors import ConfigError, VerificationError
 from collegium.optimizer import check_plan
@@ -67,7 +68,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "duty_fine": "50",
         "contradiction_fine": "500",
     },
-    "chain": {"referee": ""},
+    "chain": {"referee": "", "profile": ""},
 }
 
 
@@ -97,7 +98,20 @@ class PlanFile:
                 if section != "money" and type(value) is not type(default):
                     raise ConfigError(f"{path}: {section}.{name} is {value!r}; write it like {default!r}.")
                 tables[section][name] = value
+        if name := tables["chain"]["profile"]:
+            said = content.get("rounds", {})
+            windows = profile(name).windows.to_plan()
+            tables["rounds"] |= {key: value for key, value in windows.items() if key not in said}
         return cls(path, tables)
+
+    def hasty_windows(self, network: NetworkProfile) -> list[str]:
+        """Windows that end before what happens in them can be acted on there, with what that chain should have."""
+        return [
+            f"rounds.{name} is {self.tables['rounds'][name]} s; on {network.name} {wanted} s are advised and"
+            f" {network.finality_seconds} s pass before anybody acts on a block."
+            for name, wanted in network.windows.to_plan().items()
+            if int(self.tables["rounds"][name]) < 2 * network.finality_seconds
+        ]
 
     @property
     def task_path(self) -> Path:

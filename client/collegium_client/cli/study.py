@@ -117,11 +117,15 @@ def _plan_json(view: StudyView) -> dict[str, Any]:
 
 def draft_plan(app: App, home: Home, plan: Path, referee: str) -> Draft:
     """Run the task, confined, to learn its tensors and its seeded initial weights."""
+    from collegium.chain.profiles import profile_of_chain
     from collegium_client.plan import PlanFile
     from collegium_client.session import open_sandbox
     from collegium_client.task import TaskSource
 
     file = PlanFile.load(plan)
+    network = profile_of_chain(home.settings.get("network", "chain_id"))
+    for line in file.hasty_windows(network) if network else ():
+        app.warn(line)
     source = TaskSource.read(file.task_path)
     if source.digest.hex() not in home.approvals.entries():
         # Writing a plan around a task is approving it; it runs confined all the same.
