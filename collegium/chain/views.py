@@ -283,6 +283,9 @@ class StudyView:
         return self.status is StudyStatus.OPEN and (self.open_until == 0 or now < self.open_until)
 
     def round(self, number: int) -> RoundView | None:
+        # Numbered by opening from 1; only a log with gaps must be searched.
+        if 1 <= number <= len(self.rounds) and self.rounds[number - 1].number == number:
+            return self.rounds[number - 1]
         return next((each for each in self.rounds if each.number == number), None)
 
     def seat_of(self, institution: str) -> Seat | None:
