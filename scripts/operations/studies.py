@@ -55,7 +55,8 @@ def create_study(
     """
     drain(sender)
     draft = draft_study(plan, home, chain.address_of("Referee"))
-    targets: list[Store] = [home.store, *(open_store(uri, chain_id=chain.chain_id) for uri in stores)]
+    others = (open_store(uri, chain_id=chain.chain_id, transport=home.transport) for uri in stores)
+    targets: list[Store] = [home.store, *others]
     for target in targets:
         for blob in draft.blobs():
             say(f"{target.name}: {target.put(blob)}")
