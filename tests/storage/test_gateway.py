@@ -89,7 +89,7 @@ def served(double: Double) -> Iterator[GatewayStore]:
     try:
         yield GatewayStore(server.url, timeout=2, attempts=2, pause=0.01)
     finally:
-        server.close(0.2)
+        server.close(0)
 
 
 class TestReading:
@@ -234,7 +234,7 @@ class TestAnswers:
             assert GatewayStore(server.url, attempts=2, pause=0.01).get(cid, max_bytes=10) == b"content"
             assert time.monotonic() - started >= 1
         finally:
-            server.close(0.2)
+            server.close(0)
 
     def test_long_wait_is_left_to_others(self) -> None:
         with server_answering(429, b"", {"Retry-After": "3600"}) as url:
