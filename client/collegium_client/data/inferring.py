@@ -131,7 +131,7 @@ def _number(numbers: Any, name: str, optional: bool) -> tuple[Column, list[str]]
 
 def round_outward(low: float, high: float) -> tuple[float, float]:
     """The range widened to one significant digit of its length, to zero where it starts close to it."""
-    length = max(high - low, abs(high) * 1e-9, 1e-9)
+    length = max(high - low, abs(low) * 1e-9, abs(high) * 1e-9, 1e-9)
     step = 10.0 ** math.floor(math.log10(length))
     bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
     if low >= 0 and bottom <= 2 * length:
@@ -139,7 +139,9 @@ def round_outward(low: float, high: float) -> tuple[float, float]:
     if top <= high:
         top += step
     digits = max(0, -math.floor(math.log10(step)))
-    return round(bottom, digits), round(top if top > bottom else bottom + step, digits)
+    bottom, top = round(bottom, digits), round(top if top > bottom else bottom + step, digits)
+    # Rounding to decimal digits may pass the value itself by a hair.
+    return (bottom if bottom <= low else bottom - step), (top if top >= high else top + step)
 
 
 def _unit_of(name: str) -> str:
