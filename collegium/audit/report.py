@@ -32,10 +32,14 @@ _WORST = {status: rank for rank, status in enumerate(Status)}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A check: what a pass counts, and how to do it by hand."""
+    """A check: what its passes count, how to do it by hand, and what to say of a single pass."""
 
     counted: str
     reproduce: str
+    single: str = ""
+
+    def say(self, passed: int) -> str:
+        return self.single if passed == 1 and self.single else f"{passed} {self.counted}"
 
 
 CHECKS: Mapping[str, Kind] = {
@@ -57,18 +61,24 @@ CHECKS: Mapping[str, Kind] = {
     "genesis": Kind(
         "first model fetched and equal to the plan's",
         "fetch StudyCreated.genesisCid; its tree's root is plan.genesisModelRoot",
+        "the first model was fetched and is the plan's",
     ),
     "admissions": Kind(
-        "signatures of the council, institutions and node keys",
+        "points of admission that hold: approvals of the council, signatures of institutions and node keys",
         "cast tx HASH input; recover the approvals over Admit and both signatures over NodeKey, domain of Members",
     ),
-    "joins": Kind("joins signed by their institutions", "cast tx HASH input; recover the signature over Join"),
+    "joins": Kind(
+        "points of joining and leaving that hold: what was signed, by whom, and what was locked",
+        "cast tx HASH input; recover the signature over Join",
+    ),
     "roster": Kind(
         "points in which the round's roster, invitations and order of aggregators are what the contracts prescribe",
         "snapshotHash = keccak(TAG_ROSTER, members...) over Members and Bonds as of RoundOpened",
     ),
     "context": Kind(
-        "context recomputed from the history", "ctx = keccak(TAG_CTX, ...) over RoundOpened and the last RoundFinalized"
+        "context recomputed from the history",
+        "ctx = keccak(TAG_CTX, ...) over RoundOpened and the last RoundFinalized",
+        "the context follows from the history",
     ),
     "commits": Kind("updates signed by their seat's key", "cast tx HASH input; recover each Update of commitUpdates"),
     "reveals": Kind(
@@ -82,17 +92,31 @@ CHECKS: Mapping[str, Kind] = {
         "endorsements signed by their seat's key", "cast tx HASH input; recover each Endorse of endorse or conclude"
     ),
     "blobs": Kind("updates fetched and equal to what was revealed", "fetch UpdateRevealed.cid; derive CID and root"),
-    "mean": Kind("mean recomputed", "docs/protocol.md section 4 over the certified updates; meanRoot, meanDigest"),
-    "step": Kind("step recomputed", "docs/protocol.md section 4 over base model and mean; newModelRoot, modelDigest"),
-    "refutations": Kind(
-        "refutations that prove their fault", "cast tx HASH input; open the evidence against the proposal's roots"
+    "mean": Kind(
+        "mean recomputed",
+        "docs/protocol.md section 4 over the certified updates; meanRoot, meanDigest",
+        "the mean was recomputed",
     ),
-    "record": Kind("record recomputed", "record = keccak(TAG_RECORD, parentRecord, proposal, outcome)"),
+    "step": Kind(
+        "step recomputed",
+        "docs/protocol.md section 4 over base model and mean; newModelRoot, modelDigest",
+        "the step was recomputed",
+    ),
+    "refutations": Kind(
+        "refutations that prove their fault",
+        "cast tx HASH input; open the evidence against the proposal's roots",
+        "one refutation, which proves its fault",
+    ),
+    "record": Kind(
+        "record recomputed", "record = keccak(TAG_RECORD, parentRecord, proposal, outcome)", "the record was recomputed"
+    ),
     "fines": Kind(
         "fines with a cause and the prescribed split", "Fined against plan, roster and docs/contracts/Bonds.md"
     ),
     "money": Kind("balances replayed from events", "sum Bonds events; compare stakeOf, lockOf, creditOf, balanceOf"),
-    "model": Kind("latest model as the contract names it", "modelOf(study) is the last RoundFinalized"),
+    "model": Kind(
+        "latest model as the contract names it", "modelOf(study) is the last RoundFinalized", "it is the last round's"
+    ),
 }
 """In the order of the report."""
 
@@ -237,7 +261,7 @@ class Tally:
         if status in (Status.MISMATCH, Status.INCOMPLETE):
             detail = "; ".join(said[:SHOWN]) + (f"; and {len(said) - SHOWN} more" if len(said) > SHOWN else "")
         else:
-            detail = "; ".join([f"{self.passed} {kind.counted}", *self.notes, *said[:SHOWN]])
+            detail = "; ".join([kind.say(self.passed), *self.notes, *said[:SHOWN]])
         return Check(
             self.name,
             status,

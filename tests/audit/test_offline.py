@@ -160,7 +160,7 @@ def alters_a_header(method: str, parameters: list[Any], result: Any) -> Any:
 
 
 def alters_calldata(method: str, parameters: list[Any], result: Any) -> Any:
-    if method == "eth_getBlockByNumber" and parameters[1] and result["transactions"]:
+    if method == "eth_getBlockByNumber" and parameters == ["0x14", True] and result["transactions"]:
         altered = [{**each, "input": each["input"][:-2] + "ff"} for each in result["transactions"]]
         return {**result, "transactions": altered}
     return result
