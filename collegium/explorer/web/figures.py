@@ -12,7 +12,7 @@ from collegium.explorer.words import format_duration
 __all__ = ["Bar", "Plot", "draw_phases", "draw_plot"]
 
 WIDTH, HEIGHT = 460, 190
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 28
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 28
 _PHASES_WIDTH = 1000.0
 _LEAST = 84.0
 """Narrowest phase, so that one of no duration is still seen."""
