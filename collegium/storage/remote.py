@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     import requests
 
 __all__ = ["RemoteStore"]
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -80,6 +84,7 @@ class RemoteStore:
         self._clock = clock
         self._transport = transport or Transport()
         self._local = threading.local()
+        self._offset = 0.0
 
     @property
     def name(self) -> str:
@@ -89,7 +94,7 @@ class RemoteStore:
         """Bring a blob with a signed request; nothing is sent when the store has it.
 
         Raises:
-            UnauthorizedError: no signer, a wrong signature, clocks apart, or not a member.
+            UnauthorizedError: no signer, a wrong signature, or not a member.
             QuotaExceededError, BlobOversizedError: the store does not take it.
             StoreUnreachableError: no answer after all attempts.
         """
@@ -108,6 +113,8 @@ class RemoteStore:
             with self._request("HEAD", cid, headers=asking) as answer:
                 if answer.status_code == HTTPStatus.OK:
                     return cid
+                if answer.status_code == HTTPStatus.UNAUTHORIZED and self._set_clock(answer):
+                    return send()
                 if answer.status_code != HTTPStatus.NOT_FOUND:
                     raise self._error(answer, cid)
             # A body of length 0 would be sent in chunks.
@@ -162,10 +169,26 @@ class RemoteStore:
                 if time.monotonic() > end:
                     raise self._unreachable(None, "sends too slowly")
 
+    def _set_clock(self, answer: requests.Response) -> bool:
+        """Go by the store's clock when it differs from ours by more than it accepts; False when it is not that.
+
+        A request names one blob, so whoever makes us sign it for another time gains nothing.
+        """
+        try:
+            theirs = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+        except (TypeError, ValueError):
+            return False
+        offset = theirs - self._clock()
+        if abs(offset - self._offset) <= request.WINDOW_SECONDS / 2:
+            return False
+        logger.warning("this machine's clock is %.0f s ahead of that of %s; the store's is used", -offset, self.name)
+        self._offset = offset
+        return True
+
     def _sign(self, cid: Cid) -> dict[str, str]:
         assert self._signer is not None
         return request.sign_put(
-            self._signer, cid, time=int(self._clock()), study_id=self._study_id, chain_id=self._chain_id
+            self._signer, cid, time=int(self._clock() + self._offset), study_id=self._study_id, chain_id=self._chain_id
         )
 
     @contextlib.contextmanager

@@ -27,7 +27,7 @@ from collegium.storage.embedded import EmbeddedStoreServer
 from collegium.storage.errors import StoreAddressError, StoreAnswerError
 from collegium.storage.remote import RemoteStore
 
-from .actors import ALICE, CHAIN_ID, MALLORY, MIB, STUDY, keystream, server_answering
+from .actors import ALICE, CHAIN_ID, MALLORY, MIB, STUDY, is_member, keystream, server_answering
 
 DATA = b"an update"
 CID = cid_of(DATA)
@@ -100,14 +100,26 @@ class TestHonestStore:
             reader(server.url).put(DATA)
         with pytest.raises(UnauthorizedError, match="not a node key of a member"):
             RemoteStore(server.url, MALLORY, STUDY, chain_id=CHAIN_ID).put(DATA)
-        with pytest.raises(UnauthorizedError, match="120 s are accepted"):
-            RemoteStore(server.url, ALICE, STUDY, chain_id=CHAIN_ID, clock=lambda: time.time() - 500).put(DATA)
         alice = RemoteStore(server.url, ALICE, STUDY, chain_id=CHAIN_ID)
         with pytest.raises(BlobOversizedError, match="at most 4194304"):
             alice.put(bytes(5 * MIB))
         alice.put(bytes(4 * MIB))
         with pytest.raises(QuotaExceededError):
             alice.put(b"\x01" * 3 * MIB)
+
+    def test_wrong_clock_goes_by_that_of_the_store(self, server: EmbeddedStoreServer) -> None:
+        off = [-500.0]
+        alice = RemoteStore(server.url, ALICE, STUDY, chain_id=CHAIN_ID, clock=lambda: time.time() + off[0])
+        for number, seconds in enumerate((-500.0, 0.0, 10**6)):
+            off[0] = seconds
+            assert server.folder.has(alice.put(b"put by a wrong clock %d" % number))
+
+    def test_store_that_tells_another_time_than_it_checks_is_not_asked_for_ever(self, tmp_path: Path) -> None:
+        with (
+            EmbeddedStoreServer(tmp_path, is_member, chain_id=CHAIN_ID, clock=lambda: time.time() + 500) as odd,
+            pytest.raises(UnauthorizedError, match="120 s are accepted"),
+        ):
+            RemoteStore(odd.url, ALICE, STUDY, chain_id=CHAIN_ID).put(DATA)
 
     def test_many_threads_share_one_client(self, store: RemoteStore) -> None:
         results: list[bytes] = []

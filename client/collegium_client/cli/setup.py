@@ -54,6 +54,10 @@ def init(
     path = app.home / FILE
     if path.exists() and not force:
         raise PreconditionError(f"There is a home at {app.home} already.", hint="Edit its file, or pass --force.")
+    if rpc_url is not None:
+        from collegium.chain.rpc import split_urls
+
+        split_urls(rpc_url)
     document = tomlkit.document()
     document.add(tomlkit.comment("Settings of this party; `collegium config show` explains them."))
     if deployment is not None:
@@ -212,7 +216,7 @@ def _check_clock(home: Any) -> str:
         which = "ahead of" if skew > 0 else "behind"
         raise _Warning(
             f"this machine is {abs(skew):.0f} s {which} the chain",
-            "Set the clock (NTP). Rounds go by the chain's time, but stores refuse requests signed 120 s apart.",
+            "Set the clock (NTP); until then rounds go by the chain's time.",
         )
     return f"within {TOLERANCE:.0f} s of the chain"
 
