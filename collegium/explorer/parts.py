@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
-    "Amount", "Cell", "Chart", "Check", "Choice", "CidRef", "Countdown", "Fact", "FineRow", "GridColumn", "GridRow", "LaterRow", "PartyRef",
-    "Point", "RefutationRow", "RoundRow", "TransactionRow",
+    "Amount", "Cell", "Chart", "Check", "Choice", "CidRef", "Countdown", "Fact", "FineRow", "GridColumn", "GridRow",
+    "LaterRow", "PartyRef", "Point", "RefutationRow", "RoundRow", "TransactionRow",
 ]  # fmt: skip
 
 
