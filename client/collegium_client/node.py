@@ -131,6 +131,7 @@ class Node:
         self._memory = Memory(parts.journal, parts.signer.address, parts.state / f"skipped-{study_id}.json")
         self._finished: int | None = None
         self._announced = 0
+        self._waiting: tuple[int, str] = (0, "")
         self._unreachable, self._disk_told = False, 0.0
 
     @property
@@ -204,6 +205,8 @@ class Node:
         self.keep_model(view)
         self._parts.upkeep(view, self._time.now())
         round = view.current
+        if round is None or round.is_over:
+            self._tell_waiting(view, round.number + 1 if round else 1)
         if round is None:
             return
         if self._work[0] != round.number:
@@ -228,6 +231,13 @@ class Node:
         except CollegiumError as error:
             # No gas, a full disk, a transaction that waits: said once, tried again until the round is over.
             self._tell_once(f"failed:{error.code}", round, code=error.code, reason=error.message, hint=error.hint)
+
+    def _tell_waiting(self, view: StudyView, number: int) -> None:
+        """Once per round and reason: a silent process looks like a dead one."""
+        why = "a coordinator to open it" if view.may_open(self._time.now()) else "the sponsor: the study is not open"
+        if self._waiting != (number, why):
+            self._waiting = (number, why)
+            self._report("waiting", round=number, why=why)
 
     def _measure(self, number: int) -> None:
         metrics.set_gauge("client_round_current", number)

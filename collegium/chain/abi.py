@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -64,6 +64,11 @@ class Function:
     def decode_input(self, calldata: bytes) -> dict[str, Any]:
         """Arguments by name. Raises AbiError."""
         return _decode(self.inputs, calldata[4:])
+
+    def describe_input(self, calldata: bytes) -> dict[str, Any]:
+        """As `decode_input`, but structs are dicts by field, for people to read. Raises AbiError."""
+        values = self.decode_input(calldata)
+        return {each.name: _named(each, values[each.name]) for each in self.inputs}
 
     def decode_output(self, data: bytes) -> Any:
         """The value, or a dict by name when there are several."""
@@ -174,6 +179,17 @@ def decode_revert(data: bytes | None) -> RevertReason:
         # A node may cut it short or invent it.
         pass
     return RevertReason("", {"data": data})
+
+
+def _named(parameter: Parameter, value: Any) -> Any:
+    if not parameter.components:
+        return value
+    if parameter.type.endswith("]"):
+        one = replace(parameter, type=parameter.type[: parameter.type.rindex("[")])
+        return [_named(one, each) for each in value]
+    if isinstance(value, Mapping):
+        return value
+    return {each.name: _named(each, item) for each, item in zip(parameter.components, value, strict=True)}
 
 
 def to_jsonable(value: Any) -> Any:

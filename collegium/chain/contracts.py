@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from collegium.errors import RevertedError, StudyUnknownError
 from collegium.records import Format, Phase, Plan, Role, StudyStatus
 
 from .client import Chain
@@ -120,7 +121,12 @@ class Contracts:
         self._block = block
 
     def _call(self, contract: str, function: str, *arguments: Any, block: int | str | None = None) -> Any:
-        return self._chain.call(contract, function, *arguments, block=self._block if block is None else block)
+        try:
+            return self._chain.call(contract, function, *arguments, block=self._block if block is None else block)
+        except RevertedError as error:
+            if error.evidence.get("error") == "StudyUnknown":
+                raise StudyUnknownError(error.message, hint=error.hint) from error
+            raise
 
     # Studies and rounds
 
@@ -128,7 +134,7 @@ class Contracts:
         return int(self._call("Collegium", "studyCount"))
 
     def study(self, study_id: int) -> Study:
-        """Raises RevertedError StudyUnknown."""
+        """Raises StudyUnknownError."""
         got = self._call("Collegium", "studyOf", study_id)
         return Study(
             study_id,
@@ -141,7 +147,7 @@ class Contracts:
         )
 
     def governance(self, study_id: int) -> Governance:
-        """Raises RevertedError StudyUnknown."""
+        """Raises StudyUnknownError."""
         got = self._call("Collegium", "governanceOf", study_id)
         return Governance(got["sponsor"], StudyStatus(got["status"]), got["openUntil"])
 

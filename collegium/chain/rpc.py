@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from collegium.egress import EgressLog
 from collegium.errors import (
@@ -22,7 +23,7 @@ from collegium.errors import (
 from collegium.observability import metrics
 from collegium.transport.proxies import Proxies
 
-from .endpoint import Endpoint, NoAnswer
+from .endpoint import Endpoint, NoAnswer, shown_url
 from .windows import LOG_WINDOW, LogWindow
 from .wire import Header, RpcError, to_error, to_header, to_int
 
@@ -51,12 +52,17 @@ def split_urls(urls: str | Sequence[str]) -> list[str]:
     """Each URL once, in order.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or one is not http or https.
     """
     listed = urls.split(",") if isinstance(urls, str) else urls
     found = list(dict.fromkeys(url.strip() for url in listed if url.strip()))
     if not found:
         raise ConfigError("No chain node is named.", hint="Set network.rpc_url.")
+    for url in found:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ConfigError(
+                f"{shown_url(url)!r} is no address of a chain node.", hint="Write it like https://node.example:8545."
+            )
     return found
 
 

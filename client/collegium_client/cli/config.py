@@ -94,7 +94,7 @@ def _show(value: Any) -> str:
     """As it is written in the file."""
     import tomlkit
 
-    return tomlkit.item(value).as_string()
+    return str(tomlkit.item(value).as_string())
 
 
 @command()
@@ -112,7 +112,7 @@ def config_set(app: App, assignments: tuple[str, ...]) -> Shown:
     for table, entries in values.items():
         if table not in document:
             document.add(table, tomlkit.table())
-        document[table].update(entries)  # type: ignore[union-attr]
+        document[table].update(entries)
     text = tomlkit.dumps(document)
     check_document(text, source=str(path))
     write_atomically(path, text.encode())

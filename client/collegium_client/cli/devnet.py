@@ -16,10 +16,10 @@ def _record(app: App) -> Path:
 
 
 @command()
-@click.option("--port", type=int, default=0, help="Loopback port [default: a free one].")
+@click.option("--port", type=int, help="Loopback port [default: 8545, or a free one when that is taken].")
 @click.option("--chain-id", type=int, default=31337, show_default=True)
 @click.option("--block-time", type=float, help="Seconds between blocks [default: a block per transaction].")
-def devnet_up(app: App, port: int, chain_id: int, block_time: float | None) -> Shown:
+def devnet_up(app: App, port: int | None, chain_id: int, block_time: float | None) -> Shown:
     """Start Anvil on loopback in the background; its state is kept in this home."""
     from collegium.chain.devnet import Devnet, DevnetRecord
 
@@ -28,7 +28,7 @@ def devnet_up(app: App, port: int, chain_id: int, block_time: float | None) -> S
         return Shown({"url": known.url, "chain_id": known.chain_id, "pid": known.pid}, f"It runs already: {known.url}")
     app.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     devnet = Devnet.start(
-        port=port,
+        port=_choose_port() if port is None else port,
         chain_id=chain_id,
         block_time=block_time,
         log=app.home / "logs" / "anvil.log",
@@ -38,8 +38,22 @@ def devnet_up(app: App, port: int, chain_id: int, block_time: float | None) -> S
     return Shown(
         {"url": devnet.url, "chain_id": chain_id, "pid": devnet.record.pid, "record": str(_record(app))},
         [f"{devnet.url}  chain id {chain_id}", f"Mnemonic of its funded accounts: {_record(app)}",
-         "Next: deploy the contracts, then collegium init --rpc-url ..."],
+         f"Next: ape run deploy --network ethereum:local:{devnet.url} --policy policy.toml --output deployment.json",
+         f"then: collegium init --rpc {devnet.url} --deployment deployment.json"],
     )  # fmt: skip
+
+
+def _choose_port() -> int:
+    """The one that settings expect, else 0 for any."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", 8545))
+        except OSError:
+            return 0
+        return 8545
 
 
 @command()

@@ -46,8 +46,8 @@ def send(app: App, chain: Chain, outbox: Outbox, intents: Sequence[Intent], *, q
     previews = tuple(_preview(chain, intent) for intent in intents)
     for preview in previews:
         app.say(f"  {preview['contract']}.{preview['function']}  to {preview['to']}")
-        for name, value in preview["arguments"].items():
-            app.say(f"      {name}: {_shorten(value)}")
+        for line in _lines(preview["arguments"], "      "):
+            app.say(line)
     head = chain.rpc.header("latest")
     base = head.base_fee if head is not None and head.base_fee is not None else 0
     app.say(f"  from {chain.signer.address} on chain {chain.chain_id}, base fee {base / 1e9:.3f} gwei")
@@ -75,7 +75,7 @@ def _preview(chain: Chain, intent: Intent) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     if intent.function:
         function = interface(intent.to).function(intent.function)
-        arguments = to_jsonable(function.decode_input(function.encode(intent.args)))
+        arguments = to_jsonable(function.describe_input(function.encode(intent.args)))
     return {
         "contract": intent.to,
         "function": intent.function or "transfer",
@@ -83,6 +83,19 @@ def _preview(chain: Chain, intent: Intent) -> dict[str, Any]:
         "arguments": arguments,
         "value_wei": str(intent.value),
     }
+
+
+def _lines(arguments: dict[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, value in arguments.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for at, each in enumerate(value):
+                lines += [f"{indent}{name}[{at}]:", *_lines(each, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {_shorten(value)}")
+    return lines
 
 
 def _shorten(value: Any) -> str:

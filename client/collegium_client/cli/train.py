@@ -15,6 +15,7 @@ __all__ = ["train_resume", "train_run"]
 
 _WORDS = {
     "ready": "ready: {title} ({sandbox})",
+    "waiting": "round {round}: waiting for {why}",
     "round_opened": "round {round}: opened, seats {invited}",
     "trained": "round {round}: trained in {seconds:.2f} s",
     "handed": "round {round}: {topic} handed to {to}",
