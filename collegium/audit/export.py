@@ -7,9 +7,11 @@ get is listed in the manifest, so the audit of the file misses the same.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -22,7 +24,7 @@ from collegium.chain import Chain
 from collegium.chain.rpc import Header
 from collegium.chain.views import StudyView
 from collegium.encoding import HEADER_BYTES
-from collegium.errors import ChainUnreachableError, CollegiumError, StudyUnknownError, UsageError
+from collegium.errors import ChainUnreachableError, CollegiumError, PreconditionError, StudyUnknownError, UsageError
 from collegium.files import write_atomically
 from collegium.records import ZERO32
 from collegium.storage import MultiStore
@@ -93,23 +95,19 @@ def export_audit(
 
     Raises:
         ChainUnreachableError: the node does not answer. StudyUnknownError: a proven history has no such study.
-        UsageError: a document is none of the plan's.
+        UsageError: a document is none of the plan's. PreconditionError: `<path>.partial` is in use or damaged.
     """
     tell = progress or (lambda stage, done, total: None)
     path = path.absolute()
-    work = path.with_name(path.name + ".partial")
-    head, resumed = _pin(chain, study_id, work)
-    try:
+    with _working(path) as work:
+        head, resumed = _pin(chain, study_id, work)
         with Answers(work / "answers.sqlite") as answers:
             answers.forget_errors()
             recorded = Chain(
                 rpc=RecordingRpc(chain.rpc, answers, head), deployment=chain.deployment, settings=chain.settings
             )
             folder = BlobFolder(work / "store")
-            report, world = run_audit(
-                recorded, stores, study_id, folder=folder.path, progress=tell, threads=threads
-            )
-            assert world.study is not None or report.verdict == "mismatch"
+            report, world = run_audit(recorded, stores, study_id, folder=folder.path, progress=tell, threads=threads)
             collected = _Collected(work / "parts", stores, folder, tell)
             if world.study is not None:
                 collected.fetch(world.study)
@@ -127,14 +125,39 @@ def export_audit(
                 "missing": list(collected.missing),
             }
             write_bundle(path, collected.parts, manifest, tell)
-    except StudyUnknownError:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work)
-    digest = _digest_of(path)
     return Exported(
-        path, path.stat().st_size, digest, report.head, len(roots), tuple(collected.missing), report, resumed
+        path, path.stat().st_size, _digest_of(path), report.head, len(roots), tuple(collected.missing), report, resumed
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _working(path: Path) -> Iterator[Path]:
+    """`<path>.partial`, held alone; gone afterwards, unless there is something to go on with.
+
+    Raises PreconditionError: another process works there, or a loss of power damaged what is there.
+    """
+    work = path.with_name(path.name + ".partial")
+    work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise PreconditionError(
+                f"Another export to {path} is running.", hint="Wait for it, or write to another file."
+            ) from error
+        try:
+            yield work
+        except StudyUnknownError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise PreconditionError(
+                f"What an interrupted export left in {work} is damaged: {error}.",
+                hint="Remove that folder and export again.",
+            ) from error
+        shutil.rmtree(work)
 
 
 def abi_parts() -> Iterator[tuple[str, bytes]]:
@@ -162,7 +185,6 @@ def _pin(chain: Chain, study_id: int, work: Path) -> tuple[Header, bool]:
     # Blobs stay good on any chain; answers do not.
     for name in ("answers.sqlite", "answers.sqlite-wal", "answers.sqlite-shm"):
         (work / name).unlink(missing_ok=True)
-    work.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(state, json.dumps({**expected, "head": head.number, "hash": head.hash.hex()}).encode())
     return head, False
 

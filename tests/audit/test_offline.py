@@ -26,7 +26,7 @@ from collegium.audit import (
     export_audit,
 )
 from collegium.audit.bundle import write_bundle
-from collegium.errors import AuditFailedError, CollegiumError, UsageError
+from collegium.errors import AuditFailedError, CollegiumError, PreconditionError, StudyUnknownError, UsageError
 from collegium.storage import MultiStore
 from collegium.storage.folder import BlobFolder
 from scripts.setup.paths import ROOT
@@ -222,6 +222,42 @@ class TestInterruptedExport:
         assert exported.resumed and "eth_getLogs" not in asked and "eth_getBlockReceipts" not in asked
         assert path.read_bytes() == whole.read_bytes()
         assert list(tmp_path.iterdir()) == [path]
+
+
+    def test_chain_that_went_back_is_asked_anew(self, played: Federation, whole: Path, tmp_path: Path) -> None:
+        """What was pinned is no block of the chain any more."""
+        path = tmp_path / "study.zip"
+        work = tmp_path / "study.zip.partial"
+        work.mkdir()
+        state = {"study": 1, "chain_id": 31337, "collegium": played.chain.address_of("Collegium"), "head": 5}
+        (work / "state.json").write_text(json.dumps({**state, "hash": "11" * 32}))
+        assert not export(played, path).resumed and path.read_bytes() == whole.read_bytes()
+
+    def test_two_at_once_and_damaged_leftovers_are_told(self, played: Federation, tmp_path: Path) -> None:
+        path = tmp_path / "study.zip"
+
+        def meanwhile(stage: str, done: int, total: int) -> None:
+            with pytest.raises(PreconditionError, match="Another export"):
+                export(played, path)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            export(played, path, progress=meanwhile)
+        for file in (tmp_path / "study.zip.partial").glob("answers.sqlite*"):
+            file.unlink()
+        (tmp_path / "study.zip.partial" / "answers.sqlite").write_bytes(b"no database" * 1000)
+        with pytest.raises(PreconditionError, match="damaged"):
+            export(played, path)
+
+    def test_unknown_study_leaves_nothing(self, played: Federation, tmp_path: Path) -> None:
+        with pytest.raises(StudyUnknownError):
+            export_audit(played.connect(), MultiStore([played.store]), 9, tmp_path / "study.zip")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_document_of_another_study_is_wrong_usage(self, played: Federation, tmp_path: Path) -> None:
+        (tmp_path / "text").write_text("not the agreement")
+        with pytest.raises(UsageError, match="not in the plan"):
+            export(played, tmp_path / "study.zip", documents=[tmp_path / "text"])
 
 
 def require(path: Path) -> Report:
