@@ -107,6 +107,12 @@ class TestNewTask:
             write_task(tmp_path, "csv")
         assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
+    def test_an_empty_current_folder_will_do(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        write_task(Path(), "csv")
+        assert Path("task/task.py").is_file() and [path.name for path in tmp_path.iterdir()] == ["here"]
+
     def test_a_wrong_wish_leaves_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             write_task(tmp_path / "study", "csv", network="gpt")

@@ -199,7 +199,8 @@ def find_update(hospital: Person, root: str) -> Any:
 def _evaluate(scene: Scene, folder: Path, study: int) -> None:
     reports = [folder / f"report-{at}.json" for at in range(HOSPITALS)]
     for hospital, report in zip(scene.hospitals, reports, strict=True):
-        here = hospital.run("collegium", "model", "evaluate", str(study), "--output", report)
+        here = hospital.run("collegium", "model", "evaluate", str(study), "--bootstrap", "7", "--output", report)
+        assert here["bootstrap"]["low"] < here["local"]["auroc"]["value"] <= here["bootstrap"]["high"]
         assert here["local"]["auroc"]["value"] > 0.8 and here["local"]["cases"] > 60
         assert "CANARY" not in report.read_text()
     compared = scene.hospitals[1].run("collegium", "model", "compare", *reports, "--plot", folder / "forest.svg")

@@ -106,7 +106,7 @@ def judge_column(series: Any, column: Column) -> ColumnState:
         values[missing | malformed] = np.nan
         return ColumnState(values, missing, malformed, outside)
     known = {value: position for position, value in enumerate(column.values)}
-    values = text.map(lambda cell: _position_of(cell, known)).to_numpy(dtype=np.float64, copy=True)
+    values = text.map(lambda cell: _position_of(str(cell), known)).to_numpy(dtype=np.float64, copy=True)
     unlisted = ~missing & np.isnan(values)
     values[missing] = np.nan
     if column.other:

@@ -104,12 +104,17 @@ def _fill(text: str, words: dict[str, str]) -> str:
 
 def _write(folder: Path, files: dict[str, str]) -> None:
     """All files or none: a half-written task would be approved by nobody and found by everybody."""
-    fresh = folder.with_name(f".{folder.name}.new")
+    whole = folder.resolve()
+    fresh = whole.with_name(f".{whole.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     for name, text in files.items():
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    if folder.exists():
-        folder.rmdir()
-    fresh.rename(folder)
+    if not whole.exists():
+        fresh.rename(whole)
+        return
+    # Somebody may stand in the empty folder: it stays the same one.
+    for path in fresh.iterdir():
+        path.rename(whole / path.name)
+    fresh.rmdir()
