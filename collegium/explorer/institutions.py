@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from collegium.chain.events import ChainEvent
 from collegium.chain.views import ProposalStatus
 from collegium.records import Role
 
@@ -12,6 +13,7 @@ from .reader import Reader
 from .records import (
     Fact,
     FineRow,
+    HistoryRow,
     InstitutionPage,
     InstitutionRow,
     InstitutionsPage,
@@ -91,11 +93,30 @@ def read_institution(reader: Reader, address: str) -> InstitutionPage:
         balance.locked,
         stake.withdrawable_at,
         tuple(reversed(keys)),
+        tuple(HistoryRow(each.time, _told(each), each.study_id, each.transaction) for each in reversed(party.history)),
         tuple(each for study in reader.source.studies for each in _joined(reader, study, address)),
         tuple(_fines(reader, address)),
         tuple(_movement(reader, each, address) for each in reversed(party.movements[-MOVEMENTS:])),
         len(party.movements),
     )
+
+
+_HISTORY = {
+    "InstitutionAdmitted": "admitted by the council",
+    "NodeKeyRegistered": "node key registered",
+    "NodeKeyRevoked": "node key revoked",
+    "MemberJoined": "joined as a member",
+    "MemberLeft": "left",
+    "MemberRemoved": "removed by the council",
+    "AggregatorEnlisted": "enlisted as an aggregator",
+    "AggregatorDelisted": "delisted as an aggregator",
+}
+
+
+def _told(event: ChainEvent) -> str:
+    if event.name == "InstitutionSuspended":
+        return "suspended by the council" if event.args["suspended"] else "suspension lifted by the council"
+    return _HISTORY.get(event.name, event.name)
 
 
 def _state(party: Party) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collegium.phases import compute_quorum
 from collegium.records import ZERO32, Mode, Optimizer, Rule
+from collegium.retention import read_days
 
 from .reader import Reader
 from .records import Amount, CidRef, Fact
@@ -12,9 +13,9 @@ from .words import format_duration
 
 __all__ = ["describe_plan"]
 
-_MODES = {Mode.OPEN: "Open: updates are public to anyone, by each member's signed waiver"}
-_RULES = {Rule.WEIGHTED_MEAN: "weighted mean, in exact integers"}
-_OPTIMIZERS = {Optimizer.FEDAVG: "FedAvg"}
+_MODES: dict[int, str] = {Mode.OPEN: "Open: updates are public to anyone, by each member's signed waiver"}
+_RULES: dict[int, str] = {Rule.WEIGHTED_MEAN: "weighted mean, in exact integers"}
+_OPTIMIZERS: dict[int, str] = {Optimizer.FEDAVG: "FedAvg"}
 
 
 def describe_plan(reader: Reader, log: StudyLog) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
@@ -25,6 +26,7 @@ def describe_plan(reader: Reader, log: StudyLog) -> tuple[tuple[str, tuple[Fact,
         ("Windows", _windows(log)),
         ("Money", _money(log)),
         ("Documents and digests", _documents(reader, log)),
+        ("Keeping", _keeping(reader, log)),
     )
 
 
@@ -32,11 +34,11 @@ def _learning(reader: Reader, log: StudyLog) -> tuple[Fact, ...]:
     plan, section = log.view.plan, log.view.format.sections[0]
     published = reader.published(log.view)
     facts = [
-        Fact("Mode", _MODES.get(Mode(plan.mode), f"mode {plan.mode}")),
-        Fact("Rule", _RULES.get(Rule(plan.rule), f"rule {plan.rule}"), "how updates become one mean"),
+        Fact("Mode", _MODES.get(plan.mode, f"mode {plan.mode}")),
+        Fact("Rule", _RULES.get(plan.rule, f"rule {plan.rule}"), "how updates become one mean"),
         Fact(
             "Optimizer",
-            f"{_OPTIMIZERS.get(Optimizer(plan.optimizer), f'optimizer {plan.optimizer}')},"
+            f"{_OPTIMIZERS.get(plan.optimizer, f'optimizer {plan.optimizer}')},"
             f" server rate {plan.rate_numerator}/{plan.rate_denominator}",
             "how the mean moves the model",
         ),
@@ -113,6 +115,16 @@ def _documents(reader: Reader, log: StudyLog) -> tuple[Fact, ...]:
             "where training starts",
         ),
     )
+
+
+def _keeping(reader: Reader, log: StudyLog) -> tuple[Fact, ...]:
+    content = reader.source.document(log.view.plan_cid)
+    if content is None:
+        return (Fact("Updates", "not known", "the published plan says it, and it was not fetched"),)
+    days = read_days(content)
+    if days is None:
+        return (Fact("Updates", "no term", "stores may keep members' updates for ever"),)
+    return (Fact("Updates", f"{days:,} days", "then stores let go of them; their digests and weights stay on chain"),)
 
 
 def _digest(value: bytes) -> str:

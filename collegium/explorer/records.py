@@ -30,7 +30,7 @@ from .parts import (
 
 __all__ = [
     "Amount", "BondRow", "Cell", "Chart", "Check", "Choice", "CidRef", "ClientTerm", "ContractRow", "Countdown",
-    "Fact", "FineRow", "GovernanceRow", "GridColumn", "GridRow", "InstitutionPage", "InstitutionRow",
+    "Fact", "FineRow", "GovernanceRow", "GridColumn", "GridRow", "HistoryRow", "InstitutionPage", "InstitutionRow",
     "InstitutionsPage", "JoinedStudy", "KeyRow", "LaterRow", "LineagePage", "LineageRow", "ModelPage", "MovementRow",
     "OverviewPage", "PartyRef", "PhaseRow", "Point", "ProposalRow", "RefutationPage", "RefutationRow", "RollCallRow",
     "RoundPage", "RoundRow", "RoundsPage", "SeatRow", "SkippedRow", "StudyPage", "StudyRow", "TransactionRow",
@@ -249,6 +249,16 @@ class InstitutionsPage:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """What was done by or to an institution. study: None where none is named."""
+
+    time: int
+    what: str
+    study: int | None
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRow:
     key: str
     since: int
@@ -293,6 +303,7 @@ class InstitutionPage:
     locked: int
     withdrawable: int
     keys: tuple[KeyRow, ...]
+    history: tuple[HistoryRow, ...]
     studies: tuple[JoinedStudy, ...]
     faults: tuple[FineRow, ...]
     movements: tuple[MovementRow, ...]

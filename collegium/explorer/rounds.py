@@ -61,7 +61,10 @@ def read_round(reader: Reader, study: int, number: int) -> RoundPage:
         tuple(transactions),
         sum(row.gas or 0 for row in counted),
         sum(row.gas is None for row in counted),
-        (f"collegium audit --study {study} --rpc URL --deployment FILE --store URL --verbose",),
+        (
+            f"collegium audit --study {study} --rpc URL --deployment FILE --store URL --verbose",
+            "collegium store get CID --store URL -o blob",
+        ),
         number - 1 if number > 1 else None,
         number + 1 if number < len(log.view.rounds) else None,
     )

@@ -136,9 +136,11 @@ class Source:
                 ((each.transaction, each.block_hash) for each in events),
                 (lambda done, total: progress("receipts", done, total)) if progress else None,
             )
-        except CollegiumError as error:
+        except Exception as error:
+            # Whatever a node answers: pages must say that they are no longer kept up.
+            message = error.message if isinstance(error, CollegiumError) else f"unexpected {type(error).__name__}"
             with self._lock:
-                self.as_of = replace(self.as_of, error=error.message)
+                self.as_of = replace(self.as_of, error=message)
             raise
         header = self.chain.rpc.header(synced.head) if synced.head >= 0 else None
         with self._lock:

@@ -255,6 +255,29 @@ class TestStudy:
         assert page.refutations_total == 6
         assert {row.seat for row in page.seats} >= {member.seat for member in history.members}
 
+    def test_what_sponsor_and_council_did_is_told(self, source: Source) -> None:
+        page: StudyPage = read_page(source, "studies/1/index").record
+        assert {"set to paused", "set to open", "term set", "member removed by the council"} <= {
+            row.what for row in page.governance
+        }
+        assert page.open_until > page.created and page.status == "open"
+        states = {row.left for row in page.seats}
+        assert states == {"", "left", "removed by the council"}
+
+    def test_history_of_an_institution(self, source: Source, history: Federation) -> None:
+        told = [
+            row.what
+            for row in read_page(source, f"institutions/{history.members[3].institution.address}").record.history
+        ]
+        assert told[-1] == "admitted by the council" and "joined as a member" in told
+        everything = {
+            row.what
+            for each in read_page(source, "institutions/index").record.institutions
+            for row in read_page(source, f"institutions/{each.party.address}").record.history
+        }
+        assert {"suspended by the council", "suspension lifted by the council", "node key revoked", "left",
+                "removed by the council", "delisted as an aggregator"} <= everything  # fmt: skip
+
     def test_without_stores_there_is_a_number_instead_of_a_title(self, history: Federation, tmp_path: Path) -> None:
         with open_source(history, tmp_path, stores=False) as other:
             other.refresh()

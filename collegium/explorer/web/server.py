@@ -96,6 +96,8 @@ class ExplorerServer:
             except CollegiumError as error:
                 # Pages say so themselves; what was read before stays.
                 logger.warning("the chain was not read: %s", error.message)
+            except Exception:
+                logger.exception("the chain was not read")
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> Response:
         """One request."""
