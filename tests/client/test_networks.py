@@ -15,6 +15,7 @@ from collegium.chain.rpc import Rpc
 from collegium_client.cli import setup
 from collegium_client.cli.app import run
 from collegium_client.cli.reaching import Advice
+from collegium_client.egress_list import list_egress
 from collegium_client.home import Home
 
 
@@ -42,6 +43,21 @@ class TestInit:
     def test_one_node_stays_one_text(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         envelope(capsys, "init", "--home", str(tmp_path), "--rpc", "http://127.0.0.1:1")
         assert 'rpc_url = "http://127.0.0.1:1"' in (tmp_path / "collegium.toml").read_text()
+
+
+def test_every_node_and_gateway_is_on_the_list_for_the_firewall(tmp_path: Path) -> None:
+    (tmp_path / "collegium.toml").write_text(
+        '[network]\nrpc_url = ["http://one.example:8545", "https://two.example/v2/KEY"]\nproxy = "http://proxy.example:3128"\n'
+        'no_proxy = ["one.example"]\n[stores]\nread = ["gateway+https://gateway.example", "gateway+http://plain.example"]\n'
+    )
+    home = Home(tmp_path)
+    rows = {(row.host, row.port): row.proxy for row in list_egress(home.settings, home.settings.proxies)}
+    assert set(rows) == {
+        ("one.example", 8545), ("two.example", 443), ("gateway.example", 443), ("plain.example", 80),
+        ("proxy.example", 3128),
+    }  # fmt: skip
+    assert not rows["one.example", 8545]
+    assert rows["gateway.example", 443] == "http://proxy.example:3128"
 
 
 def home_with(chain: object) -> Any:
