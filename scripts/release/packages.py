@@ -22,7 +22,7 @@ from pathlib import Path
 
 from scripts.setup.paths import BUILD, ROOT
 
-__all__ = ["BuildError", "build", "commit_time", "main"]
+__all__ = ["BuildError", "build", "commit_time", "copy_sources", "main"]
 
 SOURCES = ("collegium/", "client/collegium_client/", "coordinator/collegium_coordinator/")
 BESIDES = ("pyproject.toml", "README.md", "LICENSE")
@@ -39,17 +39,21 @@ class BuildError(RuntimeError):
     """The packages cannot be built."""
 
 
-def build(folder: Path, *, working_tree: bool = False) -> tuple[Path, Path]:
+def build(folder: Path, *, working_tree: bool = False, root: Path = ROOT) -> tuple[Path, Path]:
     """Write the wheel and the source archive into `folder` and return their paths.
 
-    working_tree: build what is on the disk instead of the last commit. Raises BuildError.
+    working_tree: build what is on the disk instead of the last commit. root: a copy of the clone. Raises BuildError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     epoch = commit_time()
     with tempfile.TemporaryDirectory(prefix="collegium-release-") as scratch:
         stage, made = Path(scratch) / "source", Path(scratch) / "made"
         made.mkdir()
-        _stage(stage, epoch, working_tree=working_tree)
+        if working_tree or not _git("rev-parse", "HEAD"):
+            copy_sources(root, stage)
+        else:
+            _export_commit(stage)
+        _settle(stage, epoch)
         for hook in ("build_sdist", "build_wheel"):
             _run_backend(stage, hook, made, epoch)
             _sweep(stage)
@@ -67,42 +71,44 @@ def commit_time() -> int:
     return int(done) if done.strip().isdigit() else NO_COMMIT
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+def _git(*arguments: str, root: Path = ROOT) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else ""
 
 
-def _stage(stage: Path, epoch: int, *, working_tree: bool) -> None:
-    """Copy what goes into the packages, with set times and permissions."""
-    stage.mkdir()
-    if working_tree or not _git("rev-parse", "HEAD"):
-        for name in _names():
-            target = stage / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target)
-    else:
-        archive = subprocess.run(
-            ["git", "archive", "--format=tar", "HEAD", "--", *SOURCES, *BESIDES], cwd=ROOT, capture_output=True,
-            check=False,
-        )  # fmt: skip
-        if archive.returncode:
-            raise BuildError(f"git archive failed: {archive.stderr.decode(errors='replace').strip()}")
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-            tar.extractall(stage, filter="data")
+def copy_sources(root: Path, stage: Path) -> None:
+    """Copy what goes into the packages, as it is on the disk."""
+    for name in _names(root):
+        target = stage / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, target)
+
+
+def _names(root: Path) -> list[str]:
+    """Tracked and new files of the packages, without those that are ignored."""
+    listed = _git("ls-files", "-co", "--exclude-standard", "-z", "--", *SOURCES, *BESIDES, root=root).split("\0")
+    names = [name for name in listed if name and (root / name).is_file()]
+    if names:
+        return sorted(set(names))
+    found = [path for top in SOURCES for path in (root / top).rglob("*") if path.is_file()]
+    kept = [path for path in found if "__pycache__" not in path.parts]
+    return sorted([*(str(path.relative_to(root)) for path in kept), *BESIDES])
+
+
+def _export_commit(stage: Path) -> None:
+    command = ["git", "archive", "--format=tar", "HEAD", "--", *SOURCES, *BESIDES]
+    archive = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        raise BuildError(f"git archive failed: {archive.stderr.decode(errors='replace').strip()}")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(stage, filter="data")
+
+
+def _settle(stage: Path, epoch: int) -> None:
+    """Times and permissions that do not depend on the machine."""
     for path in sorted(stage.rglob("*"), reverse=True):
         path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (epoch, epoch))
-
-
-def _names() -> list[str]:
-    """Tracked and new files of the packages, without those that are ignored."""
-    listed = _git("ls-files", "-co", "--exclude-standard", "-z", "--", *SOURCES, *BESIDES).split("\0")
-    names = [name for name in listed if name and (ROOT / name).is_file()]
-    if names:
-        return sorted(set(names))
-    found = [path for top in SOURCES for path in (ROOT / top).rglob("*") if path.is_file()]
-    kept = [path for path in found if "__pycache__" not in path.parts]
-    return sorted([*(str(path.relative_to(ROOT)) for path in kept), *BESIDES])
 
 
 def _run_backend(stage: Path, hook: str, made: Path, epoch: int) -> None:

@@ -54,8 +54,10 @@ def play_one_round(
         study = coordinator.run("collegium", "study", "create", tmp_path / "plan.toml", "--yes")["study"]
         assert study == 1
         coordinator.run("collegium-coordinator", "enlist", "--study", "1", "--yes")
-        coordinator.start("collegium-coordinator", "run", "--study", "1", "--rounds", "1")
+        coordinator.start("collegium-coordinator", "run", "--study", "1", "--rounds", "1", "--metrics", "127.0.0.1:0")
         _wait_for_line(coordinator, "serves")
+        (ready,) = coordinator.run("collegium", "health")["endpoints"]
+        assert ready["role"] == "coordinator" and ready["checks"]["chain"]["head_block"] > 0
 
         def join(at: int) -> None:
             hospital = members[at]
@@ -71,9 +73,14 @@ def play_one_round(
         # One after the other: the council's account sends one admission at a time.
         for at in range(hospitals):
             join(at)
-        processes = [each.start("collegium", "train", "run", "1", "--rounds", "1", "--json") for each in members]
+        options = ("--rounds", "1", "--metrics", "127.0.0.1:0", "--json")
+        processes = [each.start("collegium", "train", "run", "1", *options) for each in members]
         for hospital, process in zip(members, processes, strict=True):
             assert process.wait(120) == 0, hospital.log()
+            assert "metrics and health at http://127.0.0.1:" in hospital.log()
+        kinds = {record["kind"] for record in members[0].run("collegium", "log", "show")["records"]}
+        assert {"contact", "transaction", "message", "blob"} <= kinds
+        assert members[0].run("collegium", "log", "verify")["broken_line"] is None
         pulled = tmp_path / "model.safetensors"
         members[0].run("collegium", "model", "pull", "1", "--output", pulled)
         model = members[1].run("collegium", "model", "verify", "1", pulled)

@@ -9,16 +9,23 @@ from pathlib import Path
 import pytest
 
 from collegium.chain.devnet import Devnet
-from scripts.release.packages import build
-from scripts.setup.paths import is_required
+from scripts.release.packages import build, copy_sources
+from scripts.setup.paths import ROOT, is_required
 
 from .newest import Environment, make_environment
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of what is on the disk, so that a test tells about the change at hand."""
-    return build(tmp_path_factory.mktemp("packages"), working_tree=True)[0]
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is on the disk, so that a test tells about the change at hand, and stays so while they run."""
+    folder = tmp_path_factory.mktemp("sources")
+    copy_sources(ROOT, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("packages"), working_tree=True, root=sources)[0]
 
 
 @pytest.fixture(scope="session")
