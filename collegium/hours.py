@@ -15,13 +15,24 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from collegium.errors import ConfigError
+from collegium.errors import ConfigError, UsageError
 
-__all__ = ["Hours"]
+__all__ = ["Hours", "parse_duration"]
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW = re.compile(r"(?:(?P<days>[A-Za-z,\-]+)\s+)?(?P<begin>\d\d?:\d\d)\s*-\s*(?P<end>\d\d?:\d\d)")
 _DAY_MINUTES = 24 * 60
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of `90s`, `30m`, `12h` or `7d`. Raises UsageError."""
+    found = re.fullmatch(r"([1-9]\d{0,6})([smhd])", text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is no duration.", hint="Write 30m, 12h or 7d.")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,6 @@ class TestCommands:
         code, envelope = shell("council", "submit", "r.json", "--as", "payer", "--yes")
         assert code == 3 and "good until" in envelope["error"]["message"]
 
-    @pytest.mark.parametrize("valid", ["", "7", "-1d", "1w", "0h"])
+    @pytest.mark.parametrize("valid", ["", "7", "-1d", "1w", "0h", "1.5d"])
     def test_durations(self, shell: Shell, valid: str) -> None:
         assert shell("council", "suspend", APPLICANT, "--valid", valid)[0] == 2

@@ -5,7 +5,6 @@ What draws a decision up writes a file; `sign` needs no network; `submit` carrie
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import rich_click as click
 
 from collegium.cli.framework import App, Shown, command
 from collegium.errors import PreconditionError, UsageError
+from collegium.hours import parse_duration
 
 if TYPE_CHECKING:
     from collegium.chain import Chain, Intent
@@ -30,16 +30,8 @@ __all__ = [
 ]
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-_UNITS = {"m": 60, "h": 3600, "d": 86_400}
 _OUTPUT = click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.")
 _VALID = click.option("--valid", default="7d", show_default=True, help="How long the signatures are good: 12h, 7d.")
-
-
-def _seconds(text: str) -> int:
-    found = re.fullmatch(r"([1-9]\d*)([mhd])", text)
-    if found is None:
-        raise UsageError(f"{text!r} is no duration.", hint="Write 30m, 12h or 7d.")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _draw_up(app: App, make: Any, output: Path | None, default: str) -> Shown:
@@ -81,7 +73,7 @@ def council_admit(app: App, applicant: str, valid: str, output: Path | None) -> 
     from collegium.records import Admit
 
     who = read_applicant(applicant)
-    lifetime = _seconds(valid)
+    lifetime = parse_duration(valid)
 
     def make(chain: Chain, contracts: Any) -> Message:
         nonce = contracts.nonce(who.institution)
@@ -100,7 +92,7 @@ def council_suspend(app: App, institution: str, lift: bool, valid: str, output: 
     from collegium.records import Suspend, checksum_address
 
     address = checksum_address(institution)
-    lifetime = _seconds(valid)
+    lifetime = parse_duration(valid)
 
     def make(chain: Chain, contracts: Any) -> Message:
         return Suspend(address, not lift, contracts.nonce(address), chain.now() + lifetime)
@@ -117,7 +109,7 @@ def council_allow_referee(app: App, referee: str | None, withdraw: bool, valid: 
     """Draw up that new studies may name REFEREE, a contract that judges evidence [default: the deployment's]."""
     from collegium.records import AllowReferee, checksum_address
 
-    lifetime = _seconds(valid)
+    lifetime = parse_duration(valid)
 
     def make(chain: Chain, contracts: Any) -> Message:
         address = checksum_address(referee or chain.address_of("Referee"))
@@ -137,7 +129,7 @@ def study_remove_member(app: App, study: int, institution: str, valid: str, outp
     from collegium.records import RemoveMember, checksum_address
 
     address = checksum_address(institution)
-    lifetime = _seconds(valid)
+    lifetime = parse_duration(valid)
 
     def make(chain: Chain, contracts: Any) -> Message:
         return RemoveMember(study, address, chain.now() + lifetime)

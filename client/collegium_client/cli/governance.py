@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import rich_click as click
 
 from collegium.cli.framework import App, Shown, command
 from collegium.errors import PreconditionError, RevertedError, UnauthorizedError, UsageError
+from collegium.hours import parse_duration
 
 if TYPE_CHECKING:
     from collegium.chain import Chain, Intent, RoundView
@@ -66,7 +66,7 @@ def study_extend(app: App, study: int, until: str | None, by: str | None, role: 
         raise UsageError("Until when?", hint="Give --until 2027-06-30 or --by 90d.")
     home, chain, governance = _open(app, study, role)
     start = max(governance.open_until, chain.now())
-    moment = _parse_moment(until) if until is not None else start + _parse_span(str(by))
+    moment = _parse_moment(until) if until is not None else start + parse_duration(str(by))
     if moment <= start:
         raise PreconditionError(
             f"{_day(moment)} is not later than {_day(start)}.",
@@ -204,13 +204,6 @@ def _parse_moment(text: str) -> int:
     if "T" not in text:
         found += timedelta(days=1)  # the whole day
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
-
-
-def _parse_span(text: str) -> int:
-    found = re.fullmatch(r"([1-9]\d*)([hd])", text)
-    if found is None:
-        raise UsageError(f"{text!r} is no duration.", hint="Write 12h or 90d.")
-    return int(found[1]) * {"h": 3600, "d": 86_400}[found[2]]
 
 
 def _day(moment: int) -> str:
