@@ -85,3 +85,14 @@ def test_places_in_tensors() -> None:
     found = read_published(b'{"title": "T", "format": {"tensors": ' + tensors + b"}}")
     assert found is not None
     assert [found.place_of(at) for at in (0, 5, 6, 7)] == ["a[0, 0]", "a[1, 2]", "b", ""]
+
+
+def test_without_the_extra_the_command_that_helps_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from collegium import extras
+    from collegium.errors import ExtraMissingError
+    from collegium.explorer.web.render import Renderer
+
+    monkeypatch.setattr(extras, "_is_there", lambda name: name != "jinja2")
+    with pytest.raises(ExtraMissingError) as found:
+        Renderer(network="n", chain_id=1)
+    assert "collegium[explorer]" in found.value.hint

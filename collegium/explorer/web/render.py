@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from collegium.cli.framework import to_jsonable
-from collegium.errors import ConfigError, PreconditionError
+from collegium.errors import ConfigError
 from collegium.explorer.grid import LEGEND
 from collegium.explorer.records import Amount, CidRef, PartyRef
 from collegium.explorer.site import Page
 from collegium.explorer.source import BLOB_BYTES, AsOf
 from collegium.explorer.words import format_duration, format_number, format_tokens
+from collegium.extras import require
 
 from .figures import draw_phases, draw_plot
 from .text import clean, shorten
@@ -46,16 +47,13 @@ def read_asset(name: str) -> bytes:
 class Renderer:
     """explorer_url: of a block explorer, to which `/tx/…` and `/address/…` are added; empty for none.
 
-    is_live: pages are served, so they may ask for news. Raises PreconditionError when Jinja2 is not installed.
+    is_live: pages are served, so they may ask for news. Raises ExtraMissingError when Jinja2 is not installed.
     """
 
     def __init__(self, *, network: str, chain_id: int, explorer_url: str = "", is_live: bool = False) -> None:
-        try:
-            import jinja2
-        except ImportError as error:
-            raise PreconditionError(
-                "The explorer needs Jinja2, which is not installed.", hint="pip install 'collegium[explorer]'"
-            ) from error
+        require("explorer", "jinja2")
+        import jinja2
+
         self._explorer_url = _check_url(explorer_url)
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader(__package__, "templates"),
