@@ -19,6 +19,7 @@ from collegium_client.data.images import Refused
 from collegium_client.data.inferring import infer_images
 
 CT = Schema("dicom", classes=("a", "b"), modalities=("CT",), window=(40.0, 400.0))
+CT_FOLDERS = Schema("dicom", classes=("healthy", "sick"), window=(40.0, 400.0))
 ANY = Schema("dicom", classes=("a", "b"))
 
 
@@ -67,6 +68,15 @@ class TestReading:
         first = read_slice(ct(PatientID="Zyxwvu-1"), CT).patient_key
         assert first == read_slice(ct(PatientID="Zyxwvu-1", InstanceNumber=9), CT).patient_key
         assert first != read_slice(ct(PatientID="Zyxwvu-2"), CT).patient_key and b"Zyx" not in first
+
+
+    def test_without_an_id_the_study_and_then_the_image_decides(self, ct: Any) -> None:
+        """The folder never does: it is the label's."""
+        bare = {"PatientID": "", "SeriesInstanceUID": ""}
+        keys = [read_slice(ct(StudyInstanceUID=uid, **bare), CT).patient_key for uid in ("1.2.3", "1.2.3", "1.2.4", "")]
+        assert keys[0] == keys[1] and len(set(keys)) == 3
+        other = bytes(pydicom.dcmread(sample("CT_small.dcm")).PixelData)[::-1]
+        assert read_slice(ct(StudyInstanceUID="", PixelData=other, **bare), CT).patient_key not in keys
 
 
 class TestRefusals:
@@ -120,6 +130,11 @@ class TestFolder:
         assert found.data["used"] == 21 and found.data["refused"] == {"burned-in annotation possible": None}
         assert found.data["modalities"] == {"CT": 21} and found.data["patients"] == 11
         assert "zyx" not in (json.dumps(found.data) + "".join(found.notes) + schema.to_toml()).lower()
+
+    def test_one_id_for_all_is_told(self, folder: Path, ct: Any) -> None:
+        for path in folder.rglob("*.dcm"):
+            shutil.copy(ct(PatientID="ANON", BurnedInAnnotation="NO"), path)
+        assert any("same patient id" in note for note in check_data(folder, CT_FOLDERS).notes)
 
     def test_cases_are_arrays_and_nothing_else(self, folder: Path) -> None:
         cases = read_images(folder, infer_images(folder, "dicom").schema)

@@ -119,6 +119,8 @@ def _check_images(folder: Path, schema: Schema, smallest: int) -> Checkup:
         data["modalities"] = suppress(modalities, smallest)
     said = [f"some files are refused: {reason}" for reason in sorted(refused)]
     notes = _balance_notes(labels, smallest)
+    if len(patients) == 1 < used:
+        notes.append("all images have the same patient id and cannot be held out apart; name patients in labels.csv")
     if repeated:
         notes.append("some images show exactly the same as others")
     return Checkup(data, () if used else tuple(said), (*notes, *(said if used else ())))

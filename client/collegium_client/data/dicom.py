@@ -26,8 +26,8 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 BURNED_IN_UNLESS_DENIED = ("SC", "OT", "XC", "ES", "DOC")
 """Modalities whose pixels are taken to show text unless the file says NO."""
 HEADER = (
-    "SOPClassUID", "Modality", "PatientID", "BurnedInAnnotation", "ConversionType", "NumberOfFrames",
-    "PhotometricInterpretation", "Rows", "Columns", "SamplesPerPixel",
+    "SOPClassUID", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "BurnedInAnnotation",
+    "NumberOfFrames", "PhotometricInterpretation", "Rows", "Columns",
 )  # fmt: skip
 PIXELS = (
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
@@ -53,16 +53,19 @@ def read_slice(path: Path, schema: Schema) -> Slice:
     """Read one image. Raises `Refused`."""
     header = _read(path, HEADER, pixels=False)
     modality = _check(header, schema)
-    identity = str(header.get("PatientID", "")) or path.parent.as_posix()
-    key = hashlib.sha256(b"collegium.patient\0" + identity.encode()).digest()
     # A second reading that never sees any attribute but those the decoder needs.
     values = _decode(_read(path, PIXELS, pixels=True))
-    if str(header.get("PhotometricInterpretation")) == "MONOCHROME1":
-        values = -values
-    window = schema.window
-    if window is not None and str(header.get("PhotometricInterpretation")) == "MONOCHROME1":
-        window = (-window[0], window[1])
-    return Slice(_apply_window(values, window), modality, key)
+    pixels = _apply_window(values, schema.window)
+    # White is low in this interpretation.
+    is_inverted = str(header.get("PhotometricInterpretation")) == "MONOCHROME1"
+    return Slice(-pixels if is_inverted else pixels, modality, _patient_key(header, values))
+
+
+def _patient_key(header: Any, values: Gray) -> bytes:
+    """By the patient's id; where that was removed by the study or series, at last by the image itself."""
+    names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+    known = next((str(header.get(name)).strip() for name in names if str(header.get(name) or "").strip()), "")
+    return hashlib.sha256(b"collegium.patient\0" + (known.encode() or values.tobytes())).digest()
 
 
 def _read(path: Path, names: tuple[str, ...], *, pixels: bool) -> Any:

@@ -25,10 +25,13 @@ __all__ = ["Inferred", "infer_images", "infer_table", "round_outward"]
 
 SENTINELS = (-9, -99, -999, -9999, -1, 99, 999, 9999, 99999)
 MAX_CATEGORIES = 20
-_PATIENT = re.compile(r"(?i)^(mrn|pid|(patient|subject|person|participant|case)[ _-]?(id|nr|no|number|key)?)$")
+_PATIENT = re.compile(
+    r"(?i)^(mrn|pid|(patient|subject|participant)([ _-]?(id|nr|no|number|key))?"
+    r"|(case|person)[ _-]?(id|nr|no|number|key))$"
+)
 _PRIVATE = re.compile(
-    r"(?i)(^|[ _-])(id|name|surname|forename|address|street|zip|postcode|phone|email|ssn|birth|dob|date|time|"
-    r"comment|note|text|uid|key)([ _-]|$)"
+    r"(?i)(^|[ _-])(id|name|surname|forename|address|street|zip|postcode|phone|email|ssn|birth|dob|date|datetime|"
+    r"timestamp|comment|note|notes|text|uid|key)([ _-]|$)"
 )
 _UNIT = re.compile(r"[(\[]\s*([^()\[\]]{1,20})\s*[)\]]\s*$")
 _SUFFIX_UNITS = ("mm", "cm", "kg", "g", "mg", "ml", "years", "days", "hours", "mmhg", "bpm", "celsius", "percent")
