@@ -329,16 +329,19 @@ contradiction_fine = "500"
             party.hash_of["enlisted"] = done["transaction"]
 
     def start_coordinators(self) -> None:
-        """The liar is the same program but for one coordinate."""
         for party in self.coordinators:
-            command = ["collegium-coordinator", "run"]
-            options = ["--study", str(STUDY)]
-            if party is self.liar:
-                command = ["python", "-m", "scripts.demo.liar"]
-                options += ["--home", str(party.home), "--rounds", str(self.options.rounds)]
-            self.services[party.name] = self.processes.start(party.name, [*command, *options], env=party.environment)
+            self.start_coordinator(party)
         for party in self.coordinators:
             self.wait_for(party)
+
+    def start_coordinator(self, party: Party) -> None:
+        """The liar is the same program but for one coordinate."""
+        command = ["collegium-coordinator", "run"]
+        options = ["--study", str(STUDY)]
+        if party is self.liar:
+            command = ["python", "-m", "scripts.demo.liar"]
+            options += ["--home", str(party.home), "--rounds", str(self.options.rounds)]
+        self.services[party.name] = self.processes.start(party.name, [*command, *options], env=party.environment)
 
     def wait_until_ready(self, party: Party, seconds: float = 120.0) -> None:
         """Until a hospital has loaded its task; the first round may be open by then."""
@@ -384,16 +387,23 @@ contradiction_fine = "500"
         command = ["collegium", "train", "run", str(STUDY), "--rounds", str(self.options.rounds)]
         self.services[party.name] = self.processes.start(party.name, command, env=party.environment)
 
-    def audit(self) -> tuple[str, dict[str, Any], int]:
+    def audit(self, *, seconds: float = 120.0) -> tuple[str, dict[str, Any], int]:
         """From a fresh home that knows an RPC address and a store. Returns command line, data, exit code."""
         party = self.auditor
         party.home.mkdir(parents=True)
         command = ["collegium", "audit", "--study", str(STUDY), "--rpc-url", self.devnet.url]
         command += ["--deployment", str(self.deployment_file), "--store", self.audit_store(), "--json"]
-        done = self.processes.run(party.name, command, env=party.environment, check=False)
+        done = self.processes.run(party.name, command, env=party.environment, check=False, seconds=seconds)
         if done.data is None:
             raise CommandFailed(f"the audit gave no answer\n{done.stdout}{done.stderr}")
         return typed(command), done.data, done.code
+
+    def build_pages(self) -> Path:
+        """The explorer's pages of the whole history, as a folder; by the same fresh party as the audit."""
+        folder = self.root / "explorer"
+        self.cli(self.auditor, "explore", "build", folder, "--rpc-url", self.devnet.url,
+                 "--deployment", self.deployment_file, "--store", self.audit_store())  # fmt: skip
+        return folder / "index.html"
 
     def audit_store(self) -> str:
         """One store: that of the coordinator that did not lie, or the second IPFS daemon."""

@@ -1,0 +1,119 @@
+"""Plots of a soak: memory, disk and seconds over rounds, kills marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .judging import Samples
+from .sampling import is_side_file
+
+__all__ = ["draw"]
+
+MIB = 1 << 20
+KILL_COLOR = "#b3261e"
+
+
+def draw(samples: Samples, part: str, out: Path, *, suffix: str = "svg") -> list[Path]:
+    """Write `soak-<part>-memory`, `-disk` and `-seconds`; their paths. Needs the extra `report`."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams.update(
+        {"svg.hashsalt": "collegium", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False,
+         "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False}
+    )  # fmt: skip
+    drawn = []
+    for name, plot in (("memory", _memory), ("disk", _disk), ("seconds", _seconds)):
+        path = out / f"soak-{part}-{name}.{suffix}"
+        _save(plot, samples, part, path)
+        drawn.append(path)
+    return drawn
+
+
+def _save(plot: Any, samples: Samples, part: str, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8.5, 4.2), layout="constrained")
+    plot(axes, samples, part)
+    axes.set_xlabel("round")
+    axes.set_xlim(left=0, right=max(samples.rounds, 1) * 1.01)
+    # Without a date, the same samples give the same bytes.
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, facecolor="white", dpi=110)
+    plt.close(figure)
+
+
+def _memory(axes: Any, samples: Samples, part: str) -> None:
+    import matplotlib.pyplot as plt
+
+    names = samples.names
+    colors = plt.get_cmap("tab10").colors
+    for at, name in enumerate(names):
+        points = [(x, y / MIB) for x, y in _median_by_round(samples.memory(name))]
+        axes.plot(*_split(points), label=name, color=colors[at % 10], linewidth=1.3)
+        # A cross where this process was killed, at its own height.
+        height = dict(points)
+        kills = [number for number, killed in samples.kills if killed == name and number in height]
+        axes.plot(kills, [height[each] for each in kills], "x", color=KILL_COLOR, markersize=5, zorder=5)
+    axes.plot([], [], "x", color=KILL_COLOR, label="killed")
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{part}: resident memory per process with its children, median of each round", fontsize=11)
+    axes.set_ylabel("MiB")
+    _legend(axes)
+
+
+def _disk(axes: Any, samples: Samples, part: str) -> None:
+    folders = [name for name in samples.folders() if not is_side_file(name)]
+    series = {name: samples.disk(lambda kept, name=name: kept == name) for name in folders}  # type: ignore[misc]
+    largest = sorted(folders, key=lambda name: -series[name][-1][1])
+    shown, rest = largest[:7], set(largest[7:])
+    rounds = [x for x, _ in samples.disk(lambda name: True)]
+    stacks = [_on(series[name], rounds) for name in shown]
+    labels = list(shown)
+    if rest:
+        stacks.append(_on(samples.disk(lambda name: name in rest), rounds))
+        labels.append("everything else")
+    stacks.append(_on(samples.disk(is_side_file), rounds))
+    labels.append("write-ahead logs")
+    axes.stackplot(rounds, stacks, labels=labels, alpha=0.85, linewidth=0)
+    axes.set_ylim(bottom=0)
+    homes = len({entry["name"] for entry in samples.of("disk")})
+    axes.set_title(f"{part}: disk of all {homes} homes together", fontsize=11)
+    axes.set_ylabel("MiB")
+    _legend(axes, reverse=True)
+
+
+def _seconds(axes: Any, samples: Samples, part: str) -> None:
+    killed: dict[int, str] = dict(samples.kills)
+    quiet = [(x, y) for x, y in samples.seconds() if x not in killed]
+    hit = [(x, y) for x, y in samples.seconds() if x in killed]
+    axes.plot(*_split(samples.seconds()), color="#9aa0a6", linewidth=0.8, zorder=1)
+    axes.plot(*_split(quiet), ".", color="#1f77b4", label="round", zorder=2)
+    axes.plot(*_split(hit), "x", color=KILL_COLOR, label="round with a kill", zorder=3)
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{part}: seconds from a round's opening to its record", fontsize=11)
+    axes.set_ylabel("seconds")
+    _legend(axes)
+
+
+def _legend(axes: Any, *, reverse: bool = False) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, reverse=reverse)
+
+
+def _split(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _on(points: Sequence[tuple[int, float]], rounds: Sequence[int]) -> list[float]:
+    known = dict(points)
+    return [known.get(each, 0.0) / MIB for each in rounds]
+
+
+def _median_by_round(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    import statistics
+
+    found: dict[int, list[float]] = {}
+    for at, value in points:
+        found.setdefault(at, []).append(value)
+    return [(at, statistics.median(values)) for at, values in sorted(found.items())]
