@@ -93,6 +93,8 @@ def run(given: argparse.Namespace, screen: Screen) -> int:
             with federation.step("audit"):
                 command, audit, code = federation.audit()
             screen.say(f"the audit says {'ok' if code == 0 else 'MISMATCH'} (exit code {code})")
+            with federation.step("pages"):
+                pages = federation.build_pages()
             liar_alive = federation.liar is not None and federation.services[federation.liar.name].is_alive
             with federation.step("report"):
                 summary = build(
@@ -105,8 +107,8 @@ def run(given: argparse.Namespace, screen: Screen) -> int:
         screen.title("Summary")
         for line in headline(summary):
             screen.say(line)
-        for name in ("report.html", "summary.json"):
-            screen.say(f"{os.path.relpath(options.root / name, ROOT)}")
+        for path in (options.root / "report.html", options.root / "summary.json", pages):
+            screen.say(os.path.relpath(path, ROOT))
         if given.keep:
             keep(federation, screen)
     return code
