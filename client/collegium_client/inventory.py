@@ -23,6 +23,7 @@ STAYS = (
 )
 ALSO = (
     "the address of this machine and the times of its requests, to coordinators, stores and the chain's node",
+    "over TLS, the certificate of this home, which names the node key",
     "the gas that the node key pays for messages it carries itself",
     "at admission, by hand: the institution's name and the addresses of its two keys",
     "after the round, to stores that lack them: the new model and the mean, which anyone can recompute",

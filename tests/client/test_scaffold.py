@@ -23,7 +23,7 @@ from collegium_client.data.synthetic import write_examples
 from collegium_client.errors import DataUnreadable
 from collegium_client.plan import PlanFile
 from collegium_client.sandbox import Sandbox, SandboxSettings
-from collegium_client.scaffold import write_task
+from collegium_client.scaffold import KINDS, write_task
 from collegium_client.task import TaskSource
 from collegium_client.training import Training, initial_state
 
@@ -100,6 +100,14 @@ class TestNewTask:
         made = write_task(tmp_path / "study", "csv", data=data, target="outcome", network="logistic")
         assert "auroc" in evaluate_here(made.folder, data)
         assert "nn.Linear(SCHEMA.width, 1)" in (made.folder / "task" / "task.py").read_text()
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_it_is_tidy(self, kind: str, tmp_path: Path) -> None:
+        write_task(tmp_path / "study", kind)
+        words = ["check", "--no-cache", "--config", str(ROOT / "pyproject.toml"), "--line-length", "130"]
+        done = subprocess.run([sys.executable, "-m", "ruff", *words, str(tmp_path / "study")], capture_output=True,
+                              text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stdout
 
     def test_a_folder_in_use_is_left_alone(self, tmp_path: Path) -> None:
         (tmp_path / "mine").write_text("x")

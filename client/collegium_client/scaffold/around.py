@@ -119,7 +119,7 @@ A task for Collegium: `task/` is what a study names and what every hospital read
 
 ## Next
 
-1. Read `task/schema.toml`. Replace its ranges and labels by agreed ones; they were guessed$guessed.
+1. Read `task/schema.toml`. Replace its ranges and labels by agreed ones; they are $guessed.
 2. `pytest tests` passes on made-up data.
 3. `collegium data check $path --schema task/schema.toml` counts what your data break.
 4. Name the data in `collegium.toml`:

@@ -9,7 +9,8 @@ __all__ = ["IMAGES", "TABLE", "parts_of"]
 
 _HEAD = '''"""$title
 
-$what Read this file before you approve it: it runs on your data, confined, without network or keys.
+$what
+Read this file before you approve it: it runs on your data, confined, without network or keys.
 
 `[data]` settings in collegium.toml:
 
@@ -27,8 +28,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-$metrics_import
-from collegium_client import Task as BaseTask
+${metrics_import}from collegium_client import Task as BaseTask
 from collegium_client.data import Schema, is_held_out, $reader
 
 SCHEMA = Schema.read(Path(__file__).with_name("schema.toml"))
@@ -150,7 +150,7 @@ def parts_of(schema: Schema, network: str) -> dict[str, str]:
     problem = schema.problem
     outputs = str(len(schema.labels)) if problem == "classes" else "1"
     is_table = schema.kind == "table"
-    metrics = "from collegium.metrics import measure_binary" if problem == "binary" else ""
+    metrics = "from collegium.metrics import measure_binary\n" if problem == "binary" else ""
     common = {"learning": _LEARNING[problem], "outputs": outputs, "metrics_import": metrics}
     if not is_table:
         height, width = schema.size

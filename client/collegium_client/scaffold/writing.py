@@ -49,7 +49,7 @@ def write_task(
     words = {
         "title": "".join(c if c.isprintable() and c not in '\\"' else " " for c in title),
         "kind": kind,
-        "guessed": " from one site's data" if data else " as an example",
+        "guessed": "guessed from one site's data" if data else "an example",
         "path": {"csv": "/data/cohort.csv", "parquet": "/data/cohort.parquet"}.get(kind, "/data/images"),
         **parts,
     }
