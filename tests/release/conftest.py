@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,14 +30,18 @@ def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def newest(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def newest(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    folder = tmp_path_factory.mktemp("newest") / "venv"
     try:
-        return make_environment(tmp_path_factory.mktemp("newest") / "venv", wheel)
+        yield make_environment(folder, wheel)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         reason = f"no fresh environment: {error} {getattr(error, 'stderr', '')}"
         if is_required():
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
+    finally:
+        # Hundreds of megabytes that nobody looks at again.
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
