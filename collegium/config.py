@@ -146,7 +146,7 @@ def _read(path: Path) -> dict[str, Any]:
 
     try:
         return dict(tomlkit.parse(path.read_text(encoding="utf-8")).unwrap())
-    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, TOMLKitError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.", hint="Mend the file.", path=str(path)) from error
 
 
@@ -157,7 +157,10 @@ def _fit(schema: Schema, key: str, value: Any, origin: str) -> Any:
         raise ConfigError(f"{origin}: [{table}] has no setting {name!r}. {_similar(name, known)}", setting=key)
     default = schema[table][name]
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ConfigError(f"{origin}: {key} is too large a number.", setting=key) from None
     if key in _LISTED and isinstance(value, list) and all(isinstance(each, str) for each in value):
         value = ", ".join(value)
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
