@@ -78,7 +78,8 @@ class ChainTime:
 
 
 class StudyFollower:
-    """Thread-safe. A view, once given out, never changes; a new one is built only when events came."""
+    """Thread-safe. A view, once given out, never changes; a new one is made only when events came, from those alone:
+    what a look costs does not grow with the rounds that are over. Several followers may share an index."""
 
     def __init__(self, indexer: Indexer, study_id: int, clock: ChainTime | None = None) -> None:
         self.time = clock or ChainTime()
@@ -86,7 +87,7 @@ class StudyFollower:
         self._study_id = study_id
         self._lock = threading.Lock()
         self._view: StudyView | None = None
-        self._stale = False
+        self._read_to, self._generation = -1, -1
         self.head, self.head_time, self.read_at = -1, 0, 0.0
         """Number and time of the chain's newest block as last read, and when that was (unix seconds)."""
 
@@ -96,18 +97,31 @@ class StudyFollower:
         Raises:
             StudyUnknownError, LogMismatchError, ChainUnreachableError.
         """
-        # Under the lock: another thread's sync must not leave this one with the view from before it.
         with self._lock:
-            # A sync that fails half-way may have stored events.
-            stale, self._stale = self._stale, True
             synced = self._indexer.sync()
             self.time.calibrate(self._indexer.chain)
             self.head, self.head_time, self.read_at = synced.head, self._indexer.head_time, time.time()
             self.time.observe(self.head_time)
             metrics.set_gauge("chain_head_age_seconds", max(0.0, self.read_at - self.head_time))
-            if self._view is None or stale or synced.changed:
-                self._view = StudyView.build(self._indexer.events(self._study_id), self._study_id)
-            self._stale = False
+            return self._read()
+
+    def _read(self) -> StudyView:
+        """Make the view of what the index holds, whoever brought it there: this follower, another one, or a command."""
+        while True:
+            generation, until = self._indexer.generation, self._indexer.head
+            known = self._view if generation == self._generation else None
+            if known is not None and until == self._read_to:
+                return known
+            events = self._indexer.events(self._study_id, since=self._read_to + 1 if known else None, until=until)
+            if self._indexer.generation != generation:
+                # Another process followed a reorganization meanwhile.
+                continue
+            if known is None:
+                self._view = StudyView.build(events, self._study_id)
+            elif events:
+                self._view = known.extended(events)
+            self._read_to, self._generation = until, generation
+            assert self._view is not None
             return self._view
 
     def is_closed_to_commits(self, round: RoundView) -> bool:

@@ -135,7 +135,9 @@ class Indexer:
         """Events in chain order. since, until: block numbers, inclusive."""
         where, values = ["1"], []
         names = [name] if isinstance(name, str) else list(name or ())
-        for column, value in (("study", study_id), ("round", round), ("contract", contract)):
+        # With a first block the primary key finds the few new rows; the plus keeps the study's index, all its past, out.
+        study = "study" if since is None else "+study"
+        for column, value in ((study, study_id), ("round", round), ("contract", contract)):
             if value is not None:
                 where.append(f"{column}=?")
                 values.append(value)

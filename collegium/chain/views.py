@@ -205,6 +205,20 @@ class RoundView:
 
     # replay
 
+    def _copied(self) -> RoundView:
+        """One that may change while this one stays."""
+        return dataclass_replace(
+            self,
+            commits=dict(self.commits),
+            reveals=dict(self.reveals),
+            attestations=list(self.attestations),
+            certificates=list(self.certificates),
+            proposals=[dataclass_replace(each) for each in self.proposals],
+            missed=list(self.missed),
+            skipped=list(self.skipped),
+            refutations=list(self.refutations),
+        )
+
     def _advance(self, now: int) -> None:
         """Apply the timeouts that passed before an event at `now`; a lapse is told by its own event."""
         clock = self.clock_at(now)
@@ -258,6 +272,25 @@ class StudyView:
             raise StudyUnknownError(
                 f"There is no study {study_id}.", hint="`collegium study list` shows those that exist."
             )
+        return view
+
+    def extended(self, events: Iterable[ChainEvent]) -> StudyView:
+        """A view that knows later events too; this one stays as it is, and both share the rounds that did not change.
+
+        events: in chain order, all after those that this view was built from. Raises LogMismatchError.
+        """
+        new = [event for event in events if event.args.get("studyId") == self.study_id]
+        touched = {event.args.get("round") for event in new}
+        view = dataclass_replace(
+            self,
+            seats=dict(self.seats),
+            aggregators=list(self.aggregators),
+            snapshots=list(self.snapshots),
+            rounds=[each._copied() if each.number in touched else each for each in self.rounds],
+            governance=list(self.governance),
+        )
+        for event in new:
+            view._apply(event)
         return view
 
     @property
