@@ -39,11 +39,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}, or crowd-N; default: all")
     parser.add_argument("--rounds", type=int, help="final rounds of each part (default 200 and 10)")
     parser.add_argument("--minutes", type=float, help="stop each part after so long and judge what there is")
-    parser.add_argument("--kill-every", type=int, default=4, help="rounds from one kill to the next (default 4; 0: none)")
+    parser.add_argument("--kill-every", type=int, default=4, help="rounds between kills (default 4; 0: none)")
     parser.add_argument("--seed", type=int, default=0, help="of kills, models and training (default 0)")
     parser.add_argument("--folder", type=Path, default=BUILD / "soak", help="homes, logs, samples (default build/soak)")
     parser.add_argument("--out", type=Path, default=BENCHMARKS, help="where soak.json and soak-*.svg go")
-    parser.add_argument("--judge-only", action="store_true", help="judge and plot what an earlier run left in the folder")
+    parser.add_argument("--judge-only", action="store_true", help="judge and plot what an earlier run left")
     given = parser.parse_args(arguments)
     for part in given.parts:
         if part not in PARTS and not part.removeprefix("crowd-").isdigit():

@@ -50,7 +50,8 @@ def _report_memory(results: Results, samples: Samples) -> None:
         results.at_most(f"memory of {name}, last quarter / second", samples.memory_ratio(name), "x", bar)
     lives = [ratio for name in samples.names if name not in UNBARRED for ratio in samples.memory_within_lives(name)]
     if lives:
-        results.at_most(f"memory within a life, end / begin, median of {len(lives)}", statistics.median(lives), "x", FLAT)
+        name = f"memory within a life, end / begin, median of {len(lives)}"
+        results.at_most(name, statistics.median(lives), "x", FLAT)
 
 
 def _report_disk(results: Results, samples: Samples) -> None:

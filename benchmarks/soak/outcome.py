@@ -79,7 +79,8 @@ def count_double_signatures(journal: Path) -> int:
     db = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
     try:
         rows: list[tuple[Any, ...]] = db.execute(
-            "SELECT COUNT(DISTINCT message) FROM signed WHERE kind='update' GROUP BY chain, contract, signer, study, round"
+            "SELECT COUNT(DISTINCT message) FROM signed WHERE kind='update'"
+            " GROUP BY chain, contract, signer, study, round"
         ).fetchall()
     finally:
         db.close()

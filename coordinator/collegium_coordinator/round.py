@@ -94,7 +94,9 @@ class RoundRunner:
         """Do what is due; whether anything was sent."""
         current = view.current
         now = int(self.now())
-        self._number = current.number if current else None
+        number = current.number if current else None
+        if number != self._number:
+            self._turn_to(number)
         if current is None or current.is_over:
             return self._open(view, now)
         clock = current.clock_at(now)
@@ -113,6 +115,15 @@ class RoundRunner:
             case Phase.ABORTED:
                 return self._open(view, now)
         return False
+
+    def _turn_to(self, number: int | None) -> None:
+        """Forget earlier rounds, whoever concluded them: the chain holds what mattered."""
+        self._number = number
+        self._done.clear()
+        self._carried.clear()
+        self._refused.clear()
+        if number is not None:
+            self.inbox.discard_before(self.study_id, number)
 
     def _measure(self, current: RoundView) -> None:
         if not metrics.is_enabled():
@@ -281,8 +292,6 @@ class RoundRunner:
         crashpoint("coordinator.concluded")
         if sent:
             logger.info("round %d: final%s", current.number, ", next one opened" if open_next else "")
-            self.inbox.discard_before(self.study_id, current.number)
-            self._carried.clear()
         return sent
 
     # open

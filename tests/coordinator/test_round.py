@@ -317,14 +317,20 @@ class TestConcluding:
         assert view.rounds[0].finalized.transaction == view.rounds[1].opened.transaction  # type: ignore[union-attr]
         assert mine.inbox.get(federation.study_id, 1, Topic.ENDORSEMENTS, view.rounds[0].proposals[0].hash)
 
-    def test_old_messages_are_forgotten(self, desk: Desks, federation: Federation) -> None:
-        mine = desk(FIRST)
-        mine.to_propose()
-        mine.step()
-        mine.hand_endorsements(0, 1, 2)
-        mine.step()
-        mine.inbox.discard_before(federation.study_id, 2)
-        assert not mine.inbox.get(federation.study_id, 1, Topic.ENDORSEMENTS)
+    def test_old_messages_are_forgotten_by_whoever_did_not_conclude_too(
+        self, desk: Desks, federation: Federation
+    ) -> None:
+        first, second = desk(FIRST), desk(SECOND)
+        first.to_propose()
+        first.step()
+        live = first.live_hash()
+        for each in (first, second):
+            each.hand_endorsements(0, 1, 2)
+        assert first.step()
+        for each in (first, second):
+            assert each.inbox.get(federation.study_id, 1, Topic.ENDORSEMENTS, live)
+            each.step()
+            assert not each.inbox.get(federation.study_id, 1, Topic.ENDORSEMENTS, live)
 
     def test_rounds_limit(self, desk: Desks, federation: Federation) -> None:
         mine = desk(FIRST, rounds=1)
