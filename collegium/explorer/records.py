@@ -228,6 +228,7 @@ class RoundPage:
     gas: int
     gas_unknown: int
     commands: tuple[str, ...]
+    grid_page: int
     previous: int | None
     following: int | None
 

@@ -102,7 +102,6 @@ class Replay:
         self.ledger = Ledger(bonds)
         self.parties: dict[str, Party] = {}
         self.studies: dict[int, StudyLog] = {}
-        self.referees: dict[str, ChainEvent] = {}
         self.blobs: dict[str, int] = {}
         """CIDs that the chain names, with the most bytes each may have."""
         self.home_of: dict[str, tuple[int, int]] = {}
@@ -210,8 +209,6 @@ class Replay:
 
     def _study(self, event: ChainEvent) -> None:
         args = event.args
-        if event.name == "RefereeAllowed":
-            self.referees[args["referee"]] = event
         study_id = event.study_id
         if study_id is None:
             return

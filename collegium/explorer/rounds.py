@@ -8,7 +8,7 @@ from collegium.chain.events import ChainEvent
 from collegium.chain.views import ProposalStatus, ProposalView, RoundView
 from collegium.records import ZERO_ADDRESS, Role
 
-from .grid import read_cell
+from .grid import page_of, read_cell
 from .reader import Reader, study_path
 from .records import (
     Cell,
@@ -65,6 +65,7 @@ def read_round(reader: Reader, study: int, number: int) -> RoundPage:
             f"collegium audit --study {study} --rpc URL --deployment FILE --store URL --verbose",
             "collegium store get CID --store URL -o blob",
         ),
+        page_of(number),
         number - 1 if number > 1 else None,
         number + 1 if number < len(log.view.rounds) else None,
     )

@@ -123,7 +123,10 @@ class ExplorerServer:
             return _content(read_asset(name), _TYPES[name.rpartition(".")[2]], known)
         if path == "status.json":
             as_of = self._source.as_of
-            status = {"block": as_of.block, "time": as_of.time, "changed_at": as_of.changed_at, "error": as_of.error}
+            status = {
+                "block": as_of.block, "time": as_of.time, "changed_at": as_of.changed_at, "read_at": as_of.read_at,
+                "error": as_of.error,
+            }  # fmt: skip
             return _content(json.dumps(status).encode(), _TYPES["json"], known)
         blob = _CID.fullmatch(path)
         if blob is not None:
