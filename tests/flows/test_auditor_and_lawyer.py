@@ -16,7 +16,7 @@ from tests.client.worlds import PASSWORD
 
 from .commands import PLAN, TASK, Operator, Person
 
-pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.xdist_group("auditor")]
+pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow, pytest.mark.xdist_group("auditor")]
 
 
 class Desk:
