@@ -81,6 +81,7 @@ class NodeParts:
     """What a node is built from. salt_secret: made when joining. table: the study's format table.
 
     upkeep: called at every look with the chain's time; drops what the plan's retention term lets go of.
+    follower: shared with other nodes of the same study in this process; None makes one of the node's own.
     """
 
     chain: Chain
@@ -101,6 +102,7 @@ class NodeParts:
     report: Report
     progress: Callable[[int, int], None] | None = None
     upkeep: Callable[[StudyView, int], object] = lambda view, now: None
+    follower: StudyFollower | None = None
 
 
 @dataclass
@@ -123,8 +125,8 @@ class Node:
     def __init__(self, parts: NodeParts, study_id: int) -> None:
         self._parts, self._study_id = parts, study_id
         self._settings, self._report = parts.settings, parts.report
-        self._time = ChainTime()
-        self._follower = StudyFollower(parts.indexer, study_id, self._time)
+        self._follower = parts.follower or StudyFollower(parts.indexer, study_id, ChainTime())
+        self._time = self._follower.time
         self._work: tuple[int, _Work] = (-1, _Work())
         self._checker: RoundChecker | None = None
         self._delivery = Delivery(parts.couriers, parts.outbox, parts.settings.carry_after, parts.report)
@@ -132,6 +134,7 @@ class Node:
         self._finished: int | None = None
         self._announced = 0
         self._waiting: tuple[int, str] = (0, "")
+        self._final_rounds, self._resumed = 0, False
         self._unreachable, self._disk_told = False, 0.0
 
     @property
@@ -145,23 +148,34 @@ class Node:
         Returns how many final rounds it has seen.
         """
         stop = stop or threading.Event()
-        final, resumed = 0, False
         try:
-            while not stop.is_set():
-                try:
-                    resumed = resumed or self._resume()
-                    view = self.look() if resumed else None
-                    if view is not None:
-                        final = len(view.final_rounds)
-                        if until is not None and final >= until and self._has_finished(view):
-                            break
-                        self.step(view)
-                except (OSError, sqlite3.OperationalError) as error:
-                    self._note_disk(error)
+            while not stop.is_set() and not self.turn(until=until):
                 stop.wait(self._settings.poll_interval)
-            return final
+            return self._final_rounds
         finally:
-            self._parts.pusher.close()
+            self.close()
+
+    def turn(self, *, until: int | None = None) -> bool:
+        """Look once and do what is due; whether the study has `until` final rounds, after which nothing is begun.
+
+        The first turn brings to its end what an earlier process began.
+        """
+        try:
+            self._resumed = self._resumed or self._resume()
+            view = self.look() if self._resumed else None
+            if view is None:
+                return False
+            self._final_rounds = len(view.final_rounds)
+            if until is not None and self._final_rounds >= until and self._has_finished(view):
+                return True
+            self.step(view)
+        except (OSError, sqlite3.OperationalError) as error:
+            self._note_disk(error)
+        return False
+
+    def close(self) -> None:
+        """Stop bringing blobs to stores; what the parts are is closed by whoever opened them."""
+        self._parts.pusher.close()
 
     def _resume(self) -> bool:
         """Bring to its end what an earlier process began to send; false while the chain's node does not answer."""

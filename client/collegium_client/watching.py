@@ -104,9 +104,12 @@ class Watcher:
     def step(self, view: StudyView) -> None:
         """Look at every round whose faults can still be paid for."""
         now = self._time.now()
-        for round in view.rounds:
-            if round is view.current or self._is_payable(view, round, now):
-                self._watch_round(view, round, now)
+        watched = [each for each in view.rounds if each is view.current or self._is_payable(view, each, now)]
+        for round in watched:
+            self._watch_round(view, round, now)
+        # What nobody pays for any more need not be remembered.
+        numbers = {each.number for each in watched}
+        self._seen = {number: seen for number, seen in self._seen.items() if number in numbers}
 
     def _is_payable(self, view: StudyView, round: RoundView, now: int) -> bool:
         return round.outcome is not None and now < round.outcome.finalized_at + view.plan.evidence_period
