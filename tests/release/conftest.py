@@ -13,7 +13,7 @@ from collegium.chain.devnet import Devnet
 from scripts.release.packages import build, copy_sources
 from scripts.setup.paths import ROOT, is_required
 
-from .newest import Environment, make_environment
+from .newest import EPOCH, Environment, make_environment
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("packages"), working_tree=True, root=sources)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        # A commit while the tests run must not look like another build.
+        patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+        return build(tmp_path_factory.mktemp("packages"), working_tree=True, root=sources)[0]
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from scripts.setup.paths import find_uv
 
-__all__ = ["Environment", "make_environment"]
+__all__ = ["EPOCH", "Environment", "make_environment"]
 
 BORROWED = re.compile(r"^(torch|torchgen|functorch|nvidia|triton|cuda)([_-].*)?$")
+EPOCH = "1700000000"
 FOR_TESTS = ("hypothesis", "pytest", "tzdata")
 
 

@@ -21,6 +21,8 @@ from scripts.release.packages import build
 from scripts.release.sbom import SbomError, find_closure, make_requirements, make_sbom, read_lock
 from scripts.setup.paths import ROOT
 
+from .newest import EPOCH
+
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TOPS = {"collegium", "collegium_client", "collegium_coordinator"}
 
@@ -36,6 +38,7 @@ class TestPackages:
     def test_a_second_build_elsewhere_gives_the_same_bytes(
         self, sources: Path, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH)
         monkeypatch.setenv("TZ", "Pacific/Kiritimati")
         monkeypatch.setenv("LC_ALL", "C")
         before = os.umask(0o077)
