@@ -168,6 +168,8 @@ class _Server(ThreadingHTTPServer):
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._busy: set[socket.socket] = set()
+        self._idle: dict[socket.socket, None] = {}
+        """Between two requests, longest first."""
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
@@ -188,7 +190,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._changed:
-            is_full = len(self._open) >= self._max
+            is_full = len(self._open) >= self._max and not self._make_room()
             if not is_full:
                 self._open.add(request)
         if is_full:
@@ -201,8 +203,25 @@ class _Server(ThreadingHTTPServer):
             return
         super().process_request(request, client_address)
 
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle longest after an answer; whether there was one.
+
+        Clients keep connections open for their next request; that must not turn others away. One that has not asked
+        anything yet is left alone, or newcomers could push each other out.
+        """
+        if not self._idle:
+            return False
+        longest = next(iter(self._idle))
+        self._idle.pop(longest)
+        self._open.discard(longest)
+        with suppress(OSError):
+            # Its thread reads the end and closes it.
+            longest.shutdown(socket.SHUT_RDWR)
+        return True
+
     def shutdown_request(self, request: Any) -> None:
         with self._changed:
+            self._idle.pop(request, None)
             self._open.discard(request)
             self._busy.discard(request)
             self._changed.notify_all()
@@ -211,6 +230,9 @@ class _Server(ThreadingHTTPServer):
     def set_busy(self, request: socket.socket, is_busy: bool) -> None:
         with self._changed:
             (self._busy.add if is_busy else self._busy.discard)(request)
+            self._idle.pop(request, None)
+            if not is_busy and request in self._open:
+                self._idle[request] = None
             self._changed.notify_all()
 
     def finish(self, grace_seconds: float) -> None:

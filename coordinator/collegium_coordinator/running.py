@@ -51,6 +51,8 @@ __all__ = ["Coordinator"]
 logger = logging.getLogger(__name__)
 
 MAX_PLAN_BYTES = 1 << 20
+MAX_CONNECTIONS = 512
+"""A roster has at most 128 members, and each keeps up to three connections: messages, blobs read, blobs written."""
 
 
 class Coordinator:
@@ -231,6 +233,7 @@ class Coordinator:
             ),
             host=host,
             port=port,
+            max_connections=MAX_CONNECTIONS,
             gate=self._make_gate() if self._settings.speaks_tls() else None,
         )
         server.start()

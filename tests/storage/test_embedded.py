@@ -290,6 +290,23 @@ class TestSlowClients:
             connection.close()
         server.close()
 
+    def test_connection_that_is_idle_after_an_answer_makes_room(self, folder: BlobFolder) -> None:
+        server = http_server.HttpServer(StoreRoutes(folder, is_member, chain_id=CHAIN_ID).handle, max_connections=2)
+        server.start()
+        links = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=5) for _ in range(4)]
+        for link in links:
+            link.request("GET", "/health")
+            assert link.getresponse().read() is not None and link.sock is not None
+            time.sleep(0.1)
+        # The longest idle one went first; the latest two are still served on the connections that they have.
+        assert links[0].sock.recv(1) == b""
+        for link in links[2:]:
+            link.request("GET", "/health")
+            assert link.getresponse().read() is not None
+        for link in links:
+            link.close()
+        server.close()
+
 
 class TestClosing:
     def test_request_in_progress_ends_first(self, folder: BlobFolder) -> None:
