@@ -66,14 +66,16 @@ def read_plan(source: BlobSource, view: StudyView) -> PublishedPlan:
     return PublishedPlan.parse(data, plan=view.plan, format=view.format)
 
 
-def open_sandbox(home: Home, source: TaskSource, *, name: str = "task", table: FormatTable | None = None) -> Sandbox:
-    """The process for a task; with a table, the task must federate exactly its tensors.
+def open_sandbox(
+    home: Home, source: TaskSource, *, name: str = "task", table: FormatTable | None = None, study: int | None = None
+) -> Sandbox:
+    """The process for a task, with the data of a study; with a table, the task must federate exactly its tensors.
 
     Raises `TaskInvalid` when it does not, and closes the process.
     """
     sandbox = Sandbox(
         source,
-        home.settings.sandbox,
+        home.settings.sandbox(study),
         protect=home.protected,
         scratch=home.folder / "scratch" / name,
         log=home.logs / f"{name}.log",
@@ -114,7 +116,8 @@ def open_node(
         secret = home.salt_secret(study_id)
         source = home.blobs(view.format, chain.chain_id)
         plan = read_plan(source, view)
-        sandbox = stack.enter_context(open_sandbox(home, task, name=f"study-{study_id}", table=plan.table))
+        process = open_sandbox(home, task, name=f"study-{study_id}", table=plan.table, study=study_id)
+        sandbox = stack.enter_context(process)
         log("ready", study=study_id, title=plan.title, sandbox=sandbox.confinement.explain(),
             mechanisms=dict(sandbox.confinement.mechanisms))  # fmt: skip
         for refused in find_refusals(home.transport, home.settings.coordinators):

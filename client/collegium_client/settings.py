@@ -126,15 +126,20 @@ class Settings:
         """The `[data]` table."""
         return dict(self._values["data"])
 
-    @property
-    def sandbox(self) -> SandboxSettings:
-        """How task code runs."""
+    def data_of(self, study_id: int | None) -> dict[str, Any]:
+        """What a study's task is handed: `[data]`, and over it `[data.study-N]`."""
+        own = self.data.get(f"study-{study_id}", {})
+        shared = {name: value for name, value in self.data.items() if not name.startswith("study-")}
+        return {**shared, **(own if isinstance(own, dict) else {})}
+
+    def sandbox(self, study_id: int | None = None) -> SandboxSettings:
+        """How task code runs, of a study or of none yet."""
         table = self._values["training"]
         names = ("device", "threads", "timeout_seconds", "memory_bytes", "require_confinement")
         return SandboxSettings(
             **{name: table[name] for name in names},
             read=tuple(str((self.home / Path(path).expanduser()).resolve()) for path in table["read"]),
-            data=self.data,
+            data=self.data_of(study_id),
         )
 
     @property

@@ -15,6 +15,7 @@ from collegium.chain.events import ChainEvent, decode_log
 from collegium.chain.receipts import compute_block_hash, compute_receipts_root
 from collegium.chain.rpc import Rpc, RpcError, to_int
 from collegium.chain.trie import compute_ordered_root
+from collegium.chain.windows import LogWindow
 from collegium.errors import AbiError, ChainUnreachableError
 
 from .report import Tally
@@ -148,16 +149,17 @@ class _Recorder:
 def _claimed_logs(rpc: Rpc, addresses: list[str], start: int, head: int, tally: Tally) -> list[Mapping[str, Any]]:
     """What `eth_getLogs` says, in spans that the node accepts."""
     logs: list[Mapping[str, Any]] = []
-    at, window = start, WINDOW
+    # A window of its own: an export must be read back in the very same spans.
+    at, window = start, LogWindow(WINDOW)
     while at <= head:
-        until = min(at + window - 1, head)
+        until = min(at + window.size - 1, head)
         try:
             answer = rpc.request("eth_getLogs", {"address": addresses, "fromBlock": hex(at), "toBlock": hex(until)})
-        except RpcError:
-            if window <= 16:
+        except RpcError as error:
+            if not window.shrink(until - at + 1, str(error.evidence.get("reason", ""))):
                 raise
-            window //= 2
             continue
+        window.accept(until - at + 1)
         for log in answer:
             try:
                 to_int(log["blockNumber"]), to_int(log["logIndex"])

@@ -122,6 +122,10 @@ class TestHome:
         assert path.read_text().startswith("# mine")
         settings = Settings.load(shell.home, {})
         assert (settings.data, settings.get("training", "threads")) == ({"site": 2}, 3)
+        assert shell("config", "set", "data.study-2.path=there", "data.study-2.site=7")[0] == 0
+        assert shell("config", "set", "data.study-2.site=8")[0] == 0
+        settings = Settings.load(shell.home, {})
+        assert settings.data_of(2) == {"site": 8, "path": "there"} and settings.data_of(1) == {"site": 2}
         before = path.read_bytes()
         for wrong in ("training.treads=1", "training.threads=many", "nonsense", "=3"):
             assert shell("config", "set", wrong)[0] == 2

@@ -31,7 +31,12 @@ def parse_assignments(items: Iterable[str], *, option: str = "--set") -> dict[st
             raise ConfigError(
                 f"{option} {item!r} is not TABLE.NAME=VALUE.".lstrip(), hint="For example training.threads=2."
             )
-        values.setdefault(table.strip(), {})[key.strip()] = _parse(text)
+        *path, last = key.strip().split(".")
+        inner = values.setdefault(table.strip(), {})
+        for step in path:
+            # Tables in tables are for `[data]`, which may hold anything.
+            inner = inner.setdefault(step, {})
+        inner[last] = _parse(text)
     return values
 
 
@@ -61,6 +66,14 @@ def stray_variables(names: Iterable[str], environment: Mapping[str, str] = os.en
         close = difflib.get_close_matches(variable, known, n=1)
         found.append(f"{variable} is no setting and changes nothing." + (f" Did you mean {close[0]}?" if close else ""))
     return found
+
+
+def _merge(table: Any, entries: Mapping[str, Any]) -> None:
+    for name, value in entries.items():
+        if isinstance(value, dict) and isinstance(table.get(name), dict):
+            _merge(table[name], value)
+        else:
+            table[name] = value
 
 
 def _parse(text: str) -> Any:
@@ -112,7 +125,7 @@ def config_set(app: App, assignments: tuple[str, ...]) -> Shown:
     for table, entries in values.items():
         if table not in document:
             document.add(table, tomlkit.table())
-        document[table].update(entries)
+        _merge(document[table], entries)
     text = tomlkit.dumps(document)
     check_document(text, source=str(path))
     write_atomically(path, text.encode())

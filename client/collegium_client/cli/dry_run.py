@@ -65,7 +65,7 @@ def train_dry_run(
             base, sandbox = _from_file(app, home, plan_file, stack)
         else:
             base = _from_chain(home, study) if study is not None else _from_cid(home, str(plan_cid))
-            opened = open_sandbox(home, base.task, name="dry-run", table=base.situation.table)
+            opened = open_sandbox(home, base.task, name="dry-run", table=base.situation.table, study=study)
             sandbox = stack.enter_context(opened)
         s, settings = base.situation, home.settings.node
         kept = home.state / f"buffers-{s.study_id}.safetensors"

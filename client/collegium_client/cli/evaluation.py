@@ -53,7 +53,7 @@ def model_evaluate(
     final = open_final(home, study, number)
     task = home.approvals.require(final.view.plan.task_digest)
     kept = home.state / f"buffers-{study}.safetensors"
-    with open_sandbox(home, task, name="evaluate", table=final.plan.table) as sandbox:
+    with open_sandbox(home, task, name="evaluate", table=final.plan.table, study=study) as sandbox:
         app.say(sandbox.confinement.explain())
         found = sandbox.predict(final.state, buffers=kept.read_bytes() if kept.exists() else b"")
     if found is None:

@@ -99,7 +99,7 @@ def _to_onnx(
 
     task = home.approvals.require(final.view.plan.task_digest)
     kept = home.state / f"buffers-{final.model.study}.safetensors"
-    with open_sandbox(home, task, name="export", table=final.plan.table) as sandbox:
+    with open_sandbox(home, task, name="export", table=final.plan.table, study=final.model.study) as sandbox:
         app.say(sandbox.confinement.explain())
         if sandbox.describe().buffers and not (local_buffers and kept.exists()):
             names = ", ".join(name for name, _ in sandbox.describe().buffers[:3])

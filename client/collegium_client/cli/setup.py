@@ -250,7 +250,7 @@ def _check_confinement(home: Any) -> str:
     from collegium_client.task import TaskSource
 
     source = TaskSource((("task.py", b""),), True)
-    with Sandbox(source, home.settings.sandbox, protect=home.protected) as sandbox:
+    with Sandbox(source, home.settings.sandbox(), protect=home.protected) as sandbox:
         found = sandbox.start()
     if not (found.no_network and found.no_keystore and found.no_writes):
         raise _Warning(found.explain(), f"Run on Linux 5.13 or newer (this is {sys.platform}).")
