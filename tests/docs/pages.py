@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts.setup.paths import ROOT
 
-__all__ = ["Block", "blocks", "pages"]
+__all__ = ["Block", "blocks", "pages", "sections"]
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\s*\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -37,3 +37,14 @@ def blocks(page: Path) -> Iterator[Block]:
     content = page.read_text(encoding="utf-8")
     for found in _FENCE.finditer(content):
         yield Block(page, content[: found.start("text")].count("\n") + 1, found["language"], found["text"])
+
+
+def sections(page: Path) -> Iterator[tuple[str, str]]:
+    """Title of each section that shows commands, with all of them."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    found: dict[str, str] = {}
+    for block in blocks(page):
+        if block.language == "sh":
+            title = next(line[3:] for line in reversed(lines[: block.line]) if line.startswith("## "))
+            found[title] = found.get(title, "") + block.text
+    yield from found.items()
