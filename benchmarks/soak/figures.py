@@ -14,6 +14,8 @@ FLAT = 1.10
 """Bar of DESIGN: the last quarter of the rounds over the second one."""
 KIB, MIB = 1 << 10, 1 << 20
 SIDE_FILE_BAR = 8 * MIB
+MAX_GAS, MAX_CALLDATA = 1 << 24, 128 * KIB
+"""What one transaction may cost and carry on today's networks."""
 UNBARRED = ("anvil",)
 """Not of this product: a devnet keeps its whole history in memory."""
 
@@ -40,6 +42,8 @@ def _report_outcome(results: Results, outcome: Outcome, samples: Samples) -> Non
     results.at_most("two updates signed for one round", outcome.double_signed, "cases", 0)
     results.at_least("audit from a fresh home says ok", int(outcome.audited), "", 1)
     results.at_most("processes left by a killed one", outcome.orphans, "processes", 0)
+    results.at_most("largest transaction", outcome.largest_gas, "gas", MAX_GAS)
+    results.at_most("most calldata of a transaction", outcome.largest_calldata, "bytes", MAX_CALLDATA)
 
 
 def _report_memory(results: Results, samples: Samples) -> None:

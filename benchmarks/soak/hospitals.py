@@ -40,7 +40,7 @@ def soak_hospitals(
             say("auditing from a fresh home")
             _, audit, code = federation.audit(seconds=AUDIT_SECONDS)
             return Outcome.look(
-                view, observer.indexer.events(), audited=code == 0 and audit["verdict"] == "ok",
+                view, observer.indexer.events(), chain=observer.chain, audited=code == 0 and audit["verdict"] == "ok",
                 holdings=holdings_of(federation, observer), homes=[each.home for each in federation.members],
                 orphans=chaos.orphans, asked=rounds,
             )  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, TextIO
 
 import psutil
 
-__all__ = ["Journal", "bytes_by_folder", "family_of", "read_journal", "rss_of"]
+__all__ = ["Journal", "bytes_by_folder", "family_of", "is_side_file", "read_journal", "rss_of"]
 
 KEPT_APART = ("state", "logs")
 """Folders of a home whose files are counted one by one."""
@@ -83,7 +84,10 @@ def rss_of(pid: int) -> int:
 
 
 def bytes_by_folder(home: Path) -> dict[str, int]:
-    """Bytes below a home by first folder, by file in `state` and `logs`; write-ahead logs under names of their own."""
+    """Bytes below a home by first folder, by file in `state` and `logs`; write-ahead logs under names of their own.
+
+    A database counts with the pages that still lie in its write-ahead log: what is copied when says nothing of growth.
+    """
     found: dict[str, int] = {}
     for path, size in _files(home):
         parts = path.relative_to(home).parts
@@ -99,7 +103,17 @@ def _files(home: Path) -> Iterator[tuple[Path, int]]:
     for path in home.rglob("*"):
         with contextlib.suppress(OSError):
             if path.is_file() and not path.is_symlink():
-                yield path, path.stat().st_size
+                yield path, _pages_of(path) if path.suffix == ".sqlite" else path.stat().st_size
+
+
+def _pages_of(path: Path) -> int:
+    """Bytes of a database as a reader sees it; of its file when it cannot be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1)) as db:
+            (count,), (size,) = db.execute("PRAGMA page_count").fetchone(), db.execute("PRAGMA page_size").fetchone()
+            return int(count) * int(size)
+    except sqlite3.Error:
+        return path.stat().st_size
 
 
 def _without_key(name: str) -> str:
