@@ -10,18 +10,16 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from collegium.chain import Chain, Indexer, Journal, Outbox, RoundView, Signer, StudyView, intents
+from collegium.chain import RoundView, StudyView, intents
 from collegium.chain.following import ChainTime, StudyFollower
 from collegium.commitment import derive_salt
 from collegium.crashpoints import crashpoint, register
 from collegium.egress import about
-from collegium.encoding import BlobKind, FormatTable, compute_delta, encode_update, export_model, pack_blob
+from collegium.encoding import BlobKind, compute_delta, encode_update, export_model, pack_blob
 from collegium.errors import (
     BlobNotFoundError,
     ChainUnreachableError,
@@ -32,31 +30,29 @@ from collegium.errors import (
     VerificationError,
 )
 from collegium.files import explain_disk, write_atomically
-from collegium.inputs import BlobSource
 from collegium.messages import pack_attestations, pack_commits, pack_endorsements, pack_reveals
 from collegium.observability import metrics
 from collegium.observability.tracing import RoundSpan, span
 from collegium.records import (
     ZERO32,
-    ZERO_ADDRESS,
     Attestation,
     Endorsement,
     ExtFields,
     Phase,
     bits,
 )
-from collegium.storage import BlobFolder, parse_cid
+from collegium.storage import parse_cid
 from collegium.tree import root_of
 from collegium.verification import check_update
 
 from .checking import RoundChecker
-from .couriers import Couriers, Errand
-from .delivery import Delivery, Pusher, Window
+from .couriers import Errand
+from .delivery import Delivery, Window
 from .errors import TaskFailed
+from .keeping import ModelKeeper, seat_of
 from .memory import Memory
+from .parts import NodeParts
 from .progress import PreparedUpdate, compute_weight
-from .sandbox import Sandbox
-from .settings import NodeSettings
 
 __all__ = ["Node", "NodeParts"]
 
@@ -67,43 +63,9 @@ register(
     "client.update_signed",
     "client.attested",
     "client.endorsed",
-    "client.model_kept",
 )
 
 SAY_AGAIN_SECONDS = 60.0
-
-Report = Callable[..., None]
-"""Takes an event's name and its fields; for logs and people."""
-
-
-@dataclass(frozen=True)
-class NodeParts:
-    """What a node is built from. salt_secret: made when joining. table: the study's format table.
-
-    upkeep: called at every look with the chain's time; drops what the plan's retention term lets go of.
-    follower: shared with other nodes of the same study in this process; None makes one of the node's own.
-    """
-
-    chain: Chain
-    indexer: Indexer
-    outbox: Outbox
-    journal: Journal
-    signer: Signer
-    folder: BlobFolder
-    source: BlobSource
-    pusher: Pusher
-    couriers: Couriers
-    sandbox: Sandbox
-    state: Path
-    models: Path
-    table: FormatTable
-    salt_secret: bytes
-    settings: NodeSettings
-    report: Report
-    progress: Callable[[int, int], None] | None = None
-    upkeep: Callable[[StudyView, int], object] = lambda view, now: None
-    follower: StudyFollower | None = None
-
 
 @dataclass
 class _Work:
@@ -131,8 +93,7 @@ class Node:
         self._checker: RoundChecker | None = None
         self._delivery = Delivery(parts.couriers, parts.outbox, parts.settings.carry_after, parts.report)
         self._memory = Memory(parts.journal, parts.signer.address, parts.state / f"skipped-{study_id}.json")
-        self._finished: int | None = None
-        self._announced = 0
+        self._keeper = ModelKeeper(parts, study_id)
         self._waiting: tuple[int, str] = (0, "")
         self._final_rounds, self._resumed = 0, False
         self._unreachable, self._disk_told = False, 0.0
@@ -539,67 +500,17 @@ class Node:
 
     def keep_model(self, view: StudyView) -> None:
         """After finality: verify the new model, keep it, and evaluate it on local data. Metrics stay here."""
-        _, cid, number = view.model
-        if number == self._finished or number == 0:
-            return
-        round = view.round(number)
-        assert round is not None
-        if self._announced != number:
-            self._announced = number
-            self._report("round_final", round=number, record=round.record, model=cid, fate=self._fate(round),
-                         disputed=round.disputed is not None)  # fmt: skip
-        trace = self._work[1].trace if self._work[0] == number else None
-        with about(self._study_id, number), trace.inside() if trace else nullcontext():
-            self._keep_model(view, round)
-        if trace is not None:
-            trace.end(outcome=self._fate(round))
-
-    def _keep_model(self, view: StudyView, round: RoundView) -> None:
-        root, cid, number = view.model
-        try:
-            model = self._parts.source.model(parse_cid(cid), root=root, ctx=round.ctx)
-        except CollegiumError as error:
-            self._report("model_unavailable", round=number, code=error.code, reason=error.message)
-            self._finished = number
-            return
-        # Whoever proposed it may be gone tomorrow: every store gets what it lacks.
-        self._parts.pusher.push(model.cid, wait=0)
-        state = export_model(model.elements, self._parts.table)
-        from safetensors.numpy import save
-
-        self._parts.models.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._parts.models / f"study-{self._study_id}.safetensors", save(state))
-        crashpoint("client.model_kept")
-        self._finished = number
-        buffers = self._parts.state / f"buffers-{self._study_id}.safetensors"
-        try:
-            kept = buffers.read_bytes() if buffers.exists() else b""
-            with span("evaluate"):
-                found = self._parts.sandbox.evaluate(state, buffers=kept)
-        except TaskFailed as error:
-            self._report("evaluation_failed", round=number, reason=error.message)
-            return
-        self._report("evaluated", round=number, metrics=found)
+        number = view.model[2]
+        self._keeper.keep(view, self._work[1].trace if self._work[0] == number else None)
 
     def _has_finished(self, view: StudyView) -> bool:
         self.keep_model(view)
-        return self._finished == view.model[2]
-
-    def _fate(self, round: RoundView) -> str:
-        """What became of our update in a final round."""
-        index = self._seat(round)
-        if index is None or not round.invited >> index & 1:
-            return "skipped"
-        if round.outcome is not None and round.outcome.included >> index & 1:
-            return "aggregated"
-        return "rejected" if index in round.commits else "late"
+        return self._keeper.finished == view.model[2]
 
     # -- small things -----------------------------------------------------------------------------------------
 
     def _seat(self, round: RoundView) -> int | None:
-        address = self._parts.signer.address
-        keys = round.snapshot.node_keys
-        return keys.index(address) if address != ZERO_ADDRESS and address in keys else None
+        return seat_of(round, self._parts.signer.address)
 
     def _errand(self, topic: str, round: RoundView, item: bytes, intent: Any, proposal: bytes = b"") -> Errand:
         return Errand(topic, self._study_id, round.number, item, intent, proposal)

@@ -24,7 +24,8 @@ from .couriers import Couriers
 from .delivery import Pusher
 from .errors import TaskInvalid
 from .home import Home
-from .node import Node, NodeParts
+from .node import Node
+from .parts import NodeParts
 from .plan import MAX_PLAN_BYTES, PublishedPlan
 from .reaching import find_refusals
 from .sandbox import Sandbox

@@ -20,7 +20,8 @@ from collegium.tree import root_of
 from collegium_client.couriers import Couriers
 from collegium_client.delivery import Pusher
 from collegium_client.home import Home
-from collegium_client.node import Node, NodeParts
+from collegium_client.node import Node
+from collegium_client.parts import NodeParts
 from collegium_client.progress import PreparedUpdate
 from collegium_client.session import Log
 from collegium_client.watching import Watcher, WatcherParts

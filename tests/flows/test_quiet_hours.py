@@ -10,7 +10,8 @@ import pytest
 
 from collegium.hours import Hours
 from collegium.records import bits
-from collegium_client.node import Node, NodeParts
+from collegium_client.node import Node
+from collegium_client.parts import NodeParts
 
 from .arena import Arena
 
