@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +113,6 @@ explore = Parent(_explore, explore_build)
 
 def _open(app: App, where: dict[str, Any]) -> Source:
     """Node and stores as the flags say, else as the home says."""
-    import os
-
     from collegium.chain import Deployment
     from collegium.explorer.source import Source
     from collegium.storage import open_stores
@@ -143,9 +142,8 @@ def _index_folder(state: Path | None, address: str) -> Path:
     """What was read is only a cache: with a home it lies there, else with the caches of this user."""
     if state is not None:
         return state / "explorer"
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("collegium")) / "explorer" / address
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return caches / "collegium" / "explorer" / address
 
 
 def _renderer(source: Source, where: dict[str, Any], *, is_live: bool) -> Renderer:
