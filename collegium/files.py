@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
+import re
 import secrets
 import sys
+import time
 from pathlib import Path
 
 from collegium.crashpoints import crashpoint, register
@@ -14,6 +18,10 @@ from collegium.errors import DiskError
 __all__ = ["explain_disk", "sync_folder", "write_atomically"]
 
 register("files.written", "files.replaced")
+
+TOKEN_BYTES = 6
+YOUNG_SECONDS = 10.0
+_swept: set[Path] = set()
 
 _HINTS = {
     errno.ENOSPC: "Free some space, then go on; nothing that was promised is lost.",
@@ -54,10 +62,13 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, exclusive
 
     exclusive: raise FileExistsError instead of replacing a file.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    _sweep(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            # Held to the end: an unlocked file of this name belongs to a process that died.
+            fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -74,6 +85,26 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, exclusive
         raise
     temporary.unlink()
     sync_folder(path.parent)
+
+
+def _sweep(path: Path) -> None:
+    """Once per process and file: remove what writers that were killed left beside it."""
+    if path in _swept:
+        return
+    _swept.add(path)
+    beside = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * TOKEN_BYTES}}}")
+    with contextlib.suppress(OSError):
+        for file in [each for each in path.parent.iterdir() if beside.fullmatch(each.name)]:
+            _remove_abandoned(file)
+
+
+def _remove_abandoned(file: Path) -> None:
+    with contextlib.suppress(OSError), file.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(handle.fileno())
+        # Its writer may stand between creating and locking it.
+        if status.st_size or time.time() - status.st_mtime > YOUNG_SECONDS:
+            file.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

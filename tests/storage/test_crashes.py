@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import collegium.files
 import collegium.storage.folder  # noqa: F401
 from collegium.crashpoints import registered
+from collegium.files import write_atomically
 from collegium.storage.cid import cid_of
 from collegium.storage.folder import BlobFolder
 
@@ -51,6 +52,19 @@ def test_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, point:
     (tmp_path / "file").write_bytes(b"old")
     kill_at(point, WRITE, tmp_path)
     assert (tmp_path / "file").read_bytes() == FILES[point]
+
+
+def test_next_writer_sweeps_up_after_a_killed_one_and_leaves_the_living_alone(tmp_path: Path) -> None:
+    kill_at("files.written", WRITE, tmp_path)
+    (left,) = tmp_path.iterdir()
+    with (tmp_path / ".file.0123456789ab").open("wb") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        living.write(b"half")
+        living.flush()
+        (tmp_path / ".other.0123456789ab").write_bytes(b"of another file")
+        write_atomically(tmp_path / "file", b"new")
+        assert not left.exists()
+        assert sorted(each.name for each in tmp_path.iterdir()) == [".file.0123456789ab", ".other.0123456789ab", "file"]
 
 
 def test_every_named_point_is_killed_at() -> None:
