@@ -9,7 +9,7 @@ from pathlib import Path
 from . import gas_table
 from .measure import Results
 
-PARTS = ("vectors", "gas", "federation", "explorer")
+PARTS = ("vectors", "gas", "federation", "explorer", "startup")
 RESULTS = Path(__file__).parent / "results.json"
 
 
