@@ -24,19 +24,22 @@ _STARTS = ("collegium ", "collegium-coordinator ", "make ", "python -m ", "ape r
 _TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def shown(page: Path) -> Iterator[tuple[int, str]]:
-    """Line and command, of fenced blocks and of code in the text."""
+def typed(text: str) -> Iterator[str]:
+    """Command lines of a script."""
+    for line in text.replace("\\\n", " ").splitlines():
+        # Loops, pipes and substitutions hold commands, too.
+        for part in re.split(r"\$\(|[;|&]+|\bdo\b|\bthen\b", re.sub(r"\s+#.*", "", line)):
+            command = re.sub(r"\s{2,}.*", "", part.strip().removeprefix("$ ").rstrip(")"))
+            if command.startswith(_STARTS):
+                yield command.removeprefix(".venv/bin/")
+
+
+def shown(page: Path, *, inline: bool = True) -> Iterator[tuple[int, str]]:
+    """Line and command, of fenced blocks and, if `inline`, of code in the text."""
     for block in blocks(page):
-        if block.language not in ("", "sh", "bash", "shell", "console"):
-            continue
-        text = block.text.replace("\\\n", " ")
-        for line in text.splitlines():
-            # Loops, pipes and substitutions hold commands, too.
-            for part in re.split(r"\$\(|[;|&]+|\bdo\b|\bthen\b", re.sub(r"\s+#.*", "", line)):
-                command = re.sub(r"\s{2,}.*", "", part.strip().removeprefix("$ ").rstrip(")"))
-                if command.startswith(_STARTS):
-                    yield block.line, command.removeprefix(".venv/bin/")
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if block.language in ("", "sh", "bash", "shell", "console"):
+            yield from ((block.line, command) for command in typed(block.text))
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines() if inline else (), 1):
         for found in _INLINE.finditer(line):
             yield number, found[1]
 

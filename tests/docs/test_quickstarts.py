@@ -24,6 +24,13 @@ ASKS = (
     "study approve-task ", "collegium join ", "study create ", "coordinator enlist ", "study pause ", "study resume ",
     "study close ",
 )  # fmt: skip
+# What a coordinator does by itself, for days on which there is none (docs/cli.md).
+BY_HAND = """
+kill %1; wait %1 || true
+collegium round open 1 --yes
+collegium-coordinator propose --study 1
+collegium study settle 1 --yes
+"""
 Party = Callable[[str], Terminal]
 
 
@@ -142,6 +149,7 @@ def test_from_nothing_to_the_audit(party: Party, tmp_path: Path) -> None:
     assert audited.count("Verdict: ok") == 2 and (auditor.home / "pages" / "index.html").exists()
     (signed,) = reader.together([north], "lawyer", "What to read", "Afterwards")
     assert "updates public: agreed" in signed and "</html>" in (north.home / "annex.html").read_text()
+    clinic.run(BY_HAND)
     reader.together([clinic], "coordinator", "The end")
     reader.together([operator], "operator", "Afterwards")
 
