@@ -45,7 +45,7 @@ def test_what_is_not_named_is_found() -> None:
 def test_a_page_names_nothing_else(page: Path) -> None:
     """Errors and events on the page exist in some contract."""
     known = {name for abi in ABIS for _, name in read(abi)}
-    prefixes = ("Bonds", "Members", "Study", "Join", "Round", "Refutation", "Evidence", "Proposal", "Aggregator", "Stake")
+    prefixes = ("Bonds", "Members", "Study", "Join", "Round", "Refutation", "Evidence", "Proposal", "Aggregator")
     words = re.findall(r"`([A-Z][a-z]+[A-Z]\w+)(?:\([^`]*\))?`", page.read_text(encoding="utf-8"))
     unknown = {word for word in words if word.startswith(prefixes)} - known - {"BondsGasTest", "RoundKeeping"}
     assert not unknown
