@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from collegium.crashpoints import crashpoint, register
+from collegium.database import open_database
 from collegium.errors import ChainUnreachableError
 from collegium.observability import metrics
 
@@ -66,14 +66,11 @@ class Indexer:
     """Thread-safe, and several processes may share a file: a client, a watcher and commands beside them."""
 
     def __init__(self, path: Path, chain: Chain) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._chain = chain
         self._lock = threading.RLock()
         self._turn = path.with_name(f"{path.name}.lock")
         self._seen = -1
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db = open_database(path, synchronous="NORMAL")
         self._db.executescript(_SCHEMA)
         self._addresses = [address.lower() for address in chain.deployment.addresses.values()]
         self._bind()
@@ -135,7 +132,7 @@ class Indexer:
         """Events in chain order. since, until: block numbers, inclusive."""
         where, values = ["1"], []
         names = [name] if isinstance(name, str) else list(name or ())
-        # With a first block the primary key finds the few new rows; the plus keeps the study's index, all its past, out.
+        # With a first block the primary key finds the few new rows; the plus keeps out the study's index, all its past.
         study = "study" if since is None else "+study"
         for column, value in ((study, study_id), ("round", round), ("contract", contract)):
             if value is not None:

@@ -8,7 +8,6 @@ between machines as JSON, in the spirit of EIP-3076.
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 from collections.abc import Mapping
 from dataclasses import fields
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from collegium.crashpoints import crashpoint, register
+from collegium.database import open_database
 from collegium.errors import ConfigError, DoubleSignError
 from collegium.messages import Domain, digest
 from collegium.records import Attestation, Endorsement, ExtFields, Record, Reveal, Signed, Update
@@ -43,13 +43,10 @@ class Journal:
     """
 
     def __init__(self, path: Path, domain: Domain, signer: Signer) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._domain = domain
         self._signer = signer
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db = open_database(path, synchronous="FULL")
         self._db.executescript(_SCHEMA)
 
     def sign_update(self, update: Update, reveal: Reveal | None = None) -> Signed[Update]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from collegium.database import open_database
 
 __all__ = ["Attempt", "Entry", "SendingLog", "State"]
 
@@ -83,9 +84,7 @@ class SendingLog:
         self._thread_lock = threading.RLock()
         self._depth = 0
         self._lock_file = os.open(path.with_suffix(path.suffix + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db = open_database(path, synchronous="FULL")
         with self.exclusive():
             self._db.executescript(_SCHEMA)
 

@@ -6,13 +6,13 @@ It never judges content; `intake` does that before anything is stored.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from collegium.crashpoints import crashpoint, register
+from collegium.database import open_database
 
 __all__ = ["Inbox", "Item", "Topic"]
 
@@ -49,11 +49,8 @@ class Inbox:
     """Items by study, round, topic, seat and subject; the latest one wins."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db = open_database(path, synchronous="FULL")
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS items (study INTEGER, round INTEGER, topic TEXT, seat INTEGER, subject BLOB,"
             " wire BLOB NOT NULL, arrived REAL NOT NULL, PRIMARY KEY (study, round, topic, seat, subject))"
