@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from ..measure import Results
-from .judging import Samples, growth_per_round
+from .judging import Samples, growth_per_round, median_ratio_of_quarters
 from .outcome import Outcome
 
 __all__ = ["report"]
@@ -32,10 +32,9 @@ def _report_outcome(results: Results, outcome: Outcome, samples: Samples) -> Non
     results.at_least("rounds final", outcome.final, "rounds", outcome.asked)
     results.at_most("rounds aborted", outcome.aborted, "rounds", 0)
     results.at_least("processes killed", len(samples.kills), "kills")
-    rounds_with_kills = {each for number, _ in samples.kills for each in (number, number + 1)}
-    results.at_most(
-        "final rounds without everybody's update", outcome.incomplete, "rounds", len(rounds_with_kills)
-    )
+    # Who is killed may come back too late for its round, but nobody else may be missing.
+    bar = len(samples.rounds_with_kills)
+    results.at_most("final rounds without everybody's update", outcome.incomplete, "rounds", bar)
     results.at_most("fines", outcome.fines, "fines", 0)
     results.at_most(f"institutions of {outcome.institutions} not holding what they were given", outcome.unequal, "", 0)
     results.at_most("token wei lost", abs(outcome.lost), "wei", 0)
@@ -69,11 +68,13 @@ def _report_disk(results: Results, samples: Samples) -> None:
 
 
 def _report_time(results: Results, samples: Samples) -> None:
-    killed = {number for number, _ in samples.kills}
-    quiet = [(at, seconds) for at, seconds in samples.seconds() if at not in killed]
-    hit = [seconds for at, seconds in samples.seconds() if at in killed]
+    hit = samples.rounds_with_kills
+    quiet = [seconds for at, seconds in samples.seconds() if at not in hit]
     if quiet:
-        results.at_most("seconds of a round without a kill, median", statistics.median(s for _, s in quiet), "s")
+        results.at_most("seconds of an undisturbed round, median", statistics.median(quiet), "s")
+        points = [(at, seconds) for at, seconds in samples.seconds() if at not in hit]
+        ratio = median_ratio_of_quarters(points, samples.rounds)
+        results.at_most("seconds of an undisturbed round, last quarter / second", ratio, "x")
     if hit:
-        results.at_most("seconds of a round with a kill, median", statistics.median(hit), "s")
-        results.at_most("seconds of the longest round with a kill", max(hit), "s")
+        longest = max((seconds for at, seconds in samples.seconds() if at in hit), default=0.0)
+        results.at_most("seconds of the longest round after a kill", longest, "s")

@@ -35,6 +35,11 @@ class Samples:
         return [(entry["round"], entry["name"]) for entry in self.of("kill")]
 
     @property
+    def rounds_with_kills(self) -> set[int]:
+        """Those that a kill can delay: its own, or the next one when it came at the end."""
+        return {each for number, _ in self.kills for each in (number, number + 1)}
+
+    @property
     def names(self) -> list[str]:
         return sorted({entry["name"] for entry in self.of("memory")})
 

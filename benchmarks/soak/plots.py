@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,35 +36,45 @@ def draw(samples: Samples, part: str, out: Path, *, suffix: str = "svg") -> list
 def _save(plot: Any, samples: Samples, part: str, path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8.5, 4.2), layout="constrained")
-    plot(axes, samples, part)
-    axes.set_xlabel("round")
-    axes.set_xlim(left=0, right=max(samples.rounds, 1) * 1.01)
+    figure = plt.figure(figsize=(9, 4.6), layout="constrained")
+    for axes in plot(figure, samples, part):
+        axes.set_xlim(left=0, right=max(samples.rounds, 1) * 1.01)
+        axes.set_ylim(bottom=0)
+        for number, _ in samples.kills:
+            axes.axvline(number, color=KILL_COLOR, linewidth=0.7, alpha=0.3, zorder=0)
+    axes.set_xlabel("round (red lines: a process was killed)" if samples.kills else "round")
     # Without a date, the same samples give the same bytes.
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, facecolor="white", dpi=110)
     plt.close(figure)
 
 
-def _memory(axes: Any, samples: Samples, part: str) -> None:
+def _memory(figure: Any, samples: Samples, part: str) -> list[Any]:
+    """Large processes above small ones, or lines that differ by a tenth could not be told apart."""
     import matplotlib.pyplot as plt
 
-    names = samples.names
+    median = {name: statistics.median(rss for _, rss in samples.memory(name)) for name in samples.names}
+    large = [name for name in median if median[name] > 4 * min(median.values())]
+    groups = [group for group in (large, [name for name in median if name not in large]) if group]
     colors = plt.get_cmap("tab10").colors
-    for at, name in enumerate(names):
-        points = [(x, y / MIB) for x, y in _median_by_round(samples.memory(name))]
-        axes.plot(*_split(points), label=name, color=colors[at % 10], linewidth=1.3)
-        # A cross where this process was killed, at its own height.
-        height = dict(points)
-        kills = [number for number, killed in samples.kills if killed == name and number in height]
-        axes.plot(kills, [height[each] for each in kills], "x", color=KILL_COLOR, markersize=5, zorder=5)
-    axes.plot([], [], "x", color=KILL_COLOR, label="killed")
-    axes.set_ylim(bottom=0)
-    axes.set_title(f"{part}: resident memory per process with its children, median of each round", fontsize=11)
-    axes.set_ylabel("MiB")
-    _legend(axes)
+    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, names in zip(panels, groups, strict=True):
+        for name in names:
+            points = [(x, y / MIB) for x, y in _median_by_round(samples.memory(name))]
+            axes.plot(*_split(points), label=name, color=colors[samples.names.index(name) % 10], linewidth=1.3)
+            # A cross where this process was killed, at its own height.
+            height = dict(points)
+            kills = [number for number, killed in samples.kills if killed == name and number in height]
+            axes.plot(kills, [height[each] for each in kills], "x", color=KILL_COLOR, markersize=5, zorder=5)
+        if samples.kills:
+            axes.plot([], [], "x", color=KILL_COLOR, label="killed")
+        axes.set_ylabel("MiB")
+        _legend(axes)
+    panels[0].set_title(f"{part}: resident memory per process with its children, median of each round", fontsize=11)
+    return list(panels)
 
 
-def _disk(axes: Any, samples: Samples, part: str) -> None:
+def _disk(figure: Any, samples: Samples, part: str) -> list[Any]:
+    axes = figure.subplots()
     folders = [name for name in samples.folders() if not is_side_file(name)]
     series = {name: samples.disk(lambda kept, name=name: kept == name) for name in folders}  # type: ignore[misc]
     largest = sorted(folders, key=lambda name: -series[name][-1][1])
@@ -77,24 +88,27 @@ def _disk(axes: Any, samples: Samples, part: str) -> None:
     stacks.append(_on(samples.disk(is_side_file), rounds))
     labels.append("write-ahead logs")
     axes.stackplot(rounds, stacks, labels=labels, alpha=0.85, linewidth=0)
-    axes.set_ylim(bottom=0)
     homes = len({entry["name"] for entry in samples.of("disk")})
     axes.set_title(f"{part}: disk of all {homes} homes together", fontsize=11)
     axes.set_ylabel("MiB")
     _legend(axes, reverse=True)
+    return [axes]
 
 
-def _seconds(axes: Any, samples: Samples, part: str) -> None:
-    killed: dict[int, str] = dict(samples.kills)
-    quiet = [(x, y) for x, y in samples.seconds() if x not in killed]
-    hit = [(x, y) for x, y in samples.seconds() if x in killed]
+def _seconds(figure: Any, samples: Samples, part: str) -> list[Any]:
+    axes = figure.subplots()
+    hit = samples.rounds_with_kills
     axes.plot(*_split(samples.seconds()), color="#9aa0a6", linewidth=0.8, zorder=1)
-    axes.plot(*_split(quiet), ".", color="#1f77b4", label="round", zorder=2)
-    axes.plot(*_split(hit), "x", color=KILL_COLOR, label="round with a kill", zorder=3)
-    axes.set_ylim(bottom=0)
+    for label, color, points in (
+        ("undisturbed round", "#1f77b4", [(x, y) for x, y in samples.seconds() if x not in hit]),
+        ("round of a kill, or the next", KILL_COLOR, [(x, y) for x, y in samples.seconds() if x in hit]),
+    ):
+        if points:
+            axes.plot(*_split(points), ".", color=color, label=label, zorder=2)
     axes.set_title(f"{part}: seconds from a round's opening to its record", fontsize=11)
     axes.set_ylabel("seconds")
     _legend(axes)
+    return [axes]
 
 
 def _legend(axes: Any, *, reverse: bool = False) -> None:
@@ -111,8 +125,6 @@ def _on(points: Sequence[tuple[int, float]], rounds: Sequence[int]) -> list[floa
 
 
 def _median_by_round(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    import statistics
-
     found: dict[int, list[float]] = {}
     for at, value in points:
         found.setdefault(at, []).append(value)
