@@ -46,7 +46,9 @@ class Chaos:
     def act(self, round_number: int, seconds_into_round: float) -> str | None:
         """Kill when it is time; the name of whoever was killed. Only from the main thread."""
         self._look_for_orphans()
-        if not self.every or round_number < self._next or seconds_into_round < self._moment:
+        # A round may end before its moment comes; then the next one is hit as it opens.
+        is_time = round_number > self._next or (round_number == self._next and seconds_into_round >= self._moment)
+        if not self.every or not is_time:
             return None
         name = self._random.choice(sorted(self.services))
         self.kill(name)
@@ -67,7 +69,7 @@ class Chaos:
 
     def _pause(self, round_number: int) -> int:
         # Anywhere in a round: at its opening, while it is carried, at its end.
-        self._moment = self._random.uniform(0.0, 2.0)
+        self._moment = self._random.uniform(0.0, 1.5)
         return round_number + self._random.randint(max(1, self.every - 1), self.every + 1)
 
     def _look_for_orphans(self) -> None:
