@@ -17,7 +17,7 @@ def test_reveal_waits_until_the_commit_phase_is_over_for_good(monkeypatch: pytes
     revealed: list[Any] = []
     node = object.__new__(Node)
     round: Any = SimpleNamespace(
-        clock_at=lambda now: Clock(Phase.REVEAL, 100), rules=None, number=1, deadline_at=lambda now: 200
+        clock_at=lambda now: Clock(Phase.REVEAL, 100), commits={}, number=1, deadline_at=lambda now: 200
     )
     monkeypatch.setattr(Node, "_seat", lambda self, round: 0)
     monkeypatch.setattr(Node, "reveal", lambda self, *given: revealed.append(given))
