@@ -9,7 +9,7 @@ import pytest
 
 from collegium.phases import Clock
 from collegium.records import Phase
-from collegium_client.node import Node
+from collegium_client.node import Node, _Work
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -24,7 +24,7 @@ def test_reveal_waits_until_the_commit_phase_is_over_for_good(monkeypatch: pytes
     monkeypatch.setattr("collegium_client.node.Window.of", lambda *given: None)
     clock: Any = SimpleNamespace(now=lambda: 150)
     follower: Any = SimpleNamespace(is_closed_to_commits=lambda asked: closed and asked is round)
-    node._time, node._follower = clock, follower
+    node._time, node._follower, node._work = clock, follower, (1, _Work())
     view: Any = None
     node.take_part(view, round)
     assert bool(revealed) is closed
