@@ -230,6 +230,7 @@ class Node:
             self._tell_once("no_seat", round, key=self._parts.signer.address)
             return
         metrics.set_state("client_phase", clock.phase.name.lower())
+        self._watch_key(round, index)
         match clock.phase:
             case Phase.COMMIT:
                 self.commit(view, round, window, index)
@@ -245,6 +246,19 @@ class Node:
                 self.endorse(view, round, window, index)
             case Phase.FINAL:
                 self.finalize(round)
+
+    def _watch_key(self, round: RoundView, index: int) -> None:
+        """Say it loudly when our key committed to what this home never signed: another machine has the key."""
+        seen, work = round.commits.get(index), self._work[1]
+        if seen is None or "key_used_elsewhere" in work.told:
+            return
+        work.update = work.update or self._find_update(round)
+        if work.update is None or work.update.update.commitment != seen.commitment:
+            hint = (
+                "Stop the other client: two signed updates for one round are fined. If you know of none, somebody"
+                " has the key: `collegium keys revoke`. After a lost journal this is said once and harmless."
+            )
+            self._tell_once("key_used_elsewhere", round, key=self._parts.signer.address, hint=hint)
 
     # -- commit -----------------------------------------------------------------------------------------------
 

@@ -58,4 +58,7 @@ def test_two_machines_with_one_key(arena: Callable[..., Arena]) -> None:
     assert final.outcome is not None and bits(final.outcome.included) == [0, 1, 2]
     world.wait("the fine", lambda _: world.fines())
     assert world.fines() == {world.institution(2): 60 * TOKEN} == world.fines(Kind.EQUIVOCATION)
+    # The machine that came second says so; the hospital need not read the chain to learn of it.
+    logs = [(folder / "logs" / "node.jsonl").read_text() for folder in (home, twin)]
+    assert sum("key_used_elsewhere" in log for log in logs) == 1
     world.assert_sound(honest=False)
