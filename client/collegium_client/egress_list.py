@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from collegium.errors import ConfigError
-from collegium.storage.words import is_loopback, printable, reason_of
+from collegium.words import is_loopback, printable, reason_of
 
 if TYPE_CHECKING:
     from collegium.transport.proxies import Proxies

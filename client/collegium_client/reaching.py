@@ -77,7 +77,7 @@ def find_refusals(transport: Transport, urls: Sequence[str]) -> list[dict[str, s
 
 
 def _said(answer: object, url: str) -> tuple[str, str]:
-    from collegium.storage.words import printable
+    from collegium.words import printable
 
     headers: Mapping[str, str] = answer.headers  # type: ignore[attr-defined]
     message = printable(headers.get("X-Collegium-Message", ""), 500) or f"HTTP {answer.status_code}"  # type: ignore[attr-defined]

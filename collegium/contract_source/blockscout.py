@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collegium.storage.words import printable
+from collegium.words import printable
 
 from .bytecode import Match
 from .explorer import Refused, Submitted, Verified, Waiting

@@ -14,7 +14,7 @@ from typing import Any
 from eth_hash.auto import keccak
 
 from collegium.errors import UsageError
-from collegium.storage.words import printable
+from collegium.words import printable
 
 from .errors import BytecodeMismatchError, CompilerMissingError
 from .release import Release, ReleasedContract

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from collegium.storage.words import printable
+from collegium.words import printable
 
 from .bytecode import Match
 from .errors import ExplorerKeyError

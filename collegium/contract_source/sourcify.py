@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from collegium.storage.words import printable
+from collegium.words import printable
 
 from .bytecode import Match
 from .explorer import Refused, Submitted, Verified, Waiting

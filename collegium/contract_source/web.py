@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from collegium.errors import UsageError
-from collegium.storage.words import is_loopback, printable, reason_of
 from collegium.transport.proxies import Proxies
+from collegium.words import is_loopback, printable, reason_of
 
 from .errors import ExplorerUnreachableError
 

@@ -28,8 +28,8 @@ from collegium.storage.errors import (
     StoreReadOnlyError,
 )
 from collegium.storage.unixfs import MAX_BLOCK_BYTES, file_size_of, read_blob
-from collegium.storage.words import is_loopback, printable, reason_of
 from collegium.transport.proxies import Proxies
+from collegium.words import is_loopback, printable, reason_of
 
 if TYPE_CHECKING:
     import requests

@@ -34,7 +34,7 @@ from collegium.storage.cid import CHUNK_BYTES, RAW, Cid, Content, cid_of, parse_
 from collegium.storage.errors import StoreAddressError, StoreAnswerError
 from collegium.storage.store import PIECE_BYTES, verified
 from collegium.storage.unixfs import MAX_BLOCK_BYTES, MAX_LINKS, file_size_of
-from collegium.storage.words import is_loopback, printable, reason_of
+from collegium.words import is_loopback, printable, reason_of
 
 __all__ = ["KuboStore"]
 

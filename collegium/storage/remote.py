@@ -27,9 +27,9 @@ from collegium.storage import request
 from collegium.storage.cid import Cid, Content, cid_of
 from collegium.storage.errors import StoreAddressError, StoreAnswerError, StoreRequestError
 from collegium.storage.store import PIECE_BYTES, DigestSigner, pieces_of, verified
-from collegium.storage.words import printable, reason_of
 from collegium.transport.client import Transport
 from collegium.transport.failures import failure_of
+from collegium.words import printable, reason_of
 
 if TYPE_CHECKING:
     import requests

@@ -231,14 +231,14 @@ def fingerprint_of(certificate: x509.Certificate) -> str:
 
 def shown_name(certificate: x509.Certificate) -> str:
     """The subject for messages: foreign text, made harmless."""
-    from collegium.storage.words import printable
+    from collegium.words import printable
 
     return printable(certificate.subject.rfc4514_string(), 80) or "without a name"
 
 
 def shown_issuer(certificate: x509.Certificate) -> str:
     """The issuer for messages: foreign text, made harmless."""
-    from collegium.storage.words import printable
+    from collegium.words import printable
 
     return printable(certificate.issuer.rfc4514_string(), 80) or "without a name"
 
@@ -247,7 +247,7 @@ def names_of(certificate: x509.Certificate) -> list[str]:
     """Host names and addresses it is for."""
     from cryptography import x509
 
-    from collegium.storage.words import printable
+    from collegium.words import printable
 
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from collegium.errors import ConfigError
+from collegium.words import is_loopback, reason_of
 
 from .errors import ProxyFailedError
 
@@ -42,8 +43,6 @@ class Proxies:
         """The proxy for a URL, with its credentials; None goes directly. Raises ConfigError."""
         from urllib.request import getproxies_environment
 
-        from collegium.storage.words import is_loopback
-
         parts = urlsplit(url)
         host = parts.hostname or ""
         if self.proxy == DIRECT or is_loopback(host):
@@ -72,8 +71,6 @@ class Proxies:
     def explain(self, error: BaseException, url: str) -> ProxyFailedError | None:
         """What a failed request means when the proxy is to blame; None when it is not."""
         import requests
-
-        from collegium.storage.words import reason_of
 
         proxy = self.shown(url)
         if not proxy:

@@ -12,9 +12,9 @@ from collegium.config import NETWORK, OBSERVABILITY, TLS, Layered
 from collegium.errors import ConfigError, PreconditionError
 from collegium.hours import Hours
 from collegium.observability.serving import ObservabilitySettings
-from collegium.storage.words import is_loopback
 from collegium.transport.errors import InsecureListenError
 from collegium.transport.settings import TlsSettings
+from collegium.words import is_loopback
 
 __all__ = ["CoordinatorSettings"]
 

@@ -1,4 +1,4 @@
-"""A final model that no store has yet is asked for again; one that nobody ever has does not keep a client from ending."""
+"""A final model that no store has yet is asked for again; one that nobody ever has keeps no client from ending."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ def check_certificate(home: Any) -> str:
 def check_coordinator(home: Any, url: str) -> str:
     """Whether it lets us in and is who it should be. Raises Advice, and CollegiumError where waiting does not help."""
     from collegium.errors import UnreachableError
-    from collegium.storage.words import is_loopback
     from collegium.transport.client import host_of
+    from collegium.words import is_loopback
     from collegium_client.reaching import ask_health
 
     rule = home.transport.rule(url)
