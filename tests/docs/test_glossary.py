@@ -17,7 +17,9 @@ TERMS = [
     if term.strip() and term not in ("word", "---")
 ]
 # What events say of a thing, and names of other people's standards.
-_SAID = re.compile(r"ed$|^Left$|^Held$|^Domain$|^712$|^EIP$|^Transfer$|^Approval$|^Key$|^Open|ing$|wn$|^Aggregate$|^Bonds$|^Collegium$")
+_SAID = re.compile(
+    r"ed$|^Left$|^Held$|^Domain$|^712$|^EIP$|^Transfer$|^Approval$|^Key$|^Open|ing$|wn$|^Aggregate$|^Bonds$|^Collegium$"
+)
 # Groups of commands that say in plain English what they are about.
 _PLAIN = {"keys", "train", "model", "log", "config", "contracts", "data", "tls", "devnet"}
 
