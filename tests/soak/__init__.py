@@ -1,0 +1,1 @@
+"""Tests of the soak: that it kills, restarts, and finds what grows."""
