@@ -5,6 +5,7 @@ STORE ?= embedded
 ROUNDS ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+SOAK_ARGS ?=
 WORKERS ?= 2
 
 PY := .venv/bin/python
@@ -13,7 +14,7 @@ RUN := exec $(PY) -m scripts.setup.supervise
 
 export TORCH UV
 
-.PHONY: audit-deps fuzz abi coverage mutants slither help setup kubo demo test test-python test-contracts bench lint wheel sbom release format lock clean
+.PHONY: audit-deps bench-soak fuzz abi coverage mutants slither help setup kubo demo test test-python test-contracts bench lint wheel sbom release format lock clean
 .NOTPARALLEL:
 
 help: ## Show this list
@@ -68,6 +69,9 @@ fuzz: setup ## Fuzz every decoder of foreign bytes for minutes (FUZZ=30 times th
 
 bench: setup kubo ## Measure, and write benchmarks/results.json
 	@$(RUN) $(PY) -m benchmarks
+
+bench-soak: setup ## Run federations for long, kill their processes, write benchmarks/soak.json (SOAK_ARGS=crowd-32)
+	@$(RUN) $(PY) -m benchmarks.soak $(SOAK_ARGS)
 
 lint: setup ## Check style and types
 	@$(PY) -m ruff check .

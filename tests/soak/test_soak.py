@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -50,7 +51,7 @@ class TestChaos:
             chaos.act(number, 9.0)
         assert 4 <= len(chaos.kills) <= 12
         rounds = [number for number, _ in chaos.kills]
-        assert all(later - earlier in (1, 2, 3) for earlier, later in zip(rounds, rounds[1:], strict=False))
+        assert all(later - earlier in (1, 2, 3) for earlier, later in pairwise(rounds))
         assert all(each.is_alive for each in chaos.services.values())
         killed = {name for _, name in chaos.kills}
         assert {name for name, each in chaos.services.items() if each.process.pid != pids[name]} == killed
