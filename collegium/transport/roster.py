@@ -36,19 +36,19 @@ class _Keys:
 class StudyRoster:
     """Thread-safe. Strangers cost no call to a node: everything is in the index.
 
-    view: the study as last read; a new object whenever an event came.
+    view: the study as last read.
     """
 
     def __init__(self, indexer: Indexer, view: Callable[[], StudyView]) -> None:
         self._indexer = indexer
         self._view = view
         self._lock = threading.Lock()
-        self._known: tuple[StudyView, _Keys] | None = None
+        self._known: tuple[tuple[int, int], _Keys] | None = None
 
     def require(self, node: str) -> None:
         """Raises PeerRefusedError: not, or no longer, the node key of a member or aggregator, and why."""
         view = self._view()
-        keys = self._keys(view)
+        keys = self._keys()
         institution = keys.institution.get(node)
         if institution is None:
             raise _explain_unknown(node, keys)
@@ -63,10 +63,12 @@ class StudyRoster:
                 node=node,
             )
 
-    def _keys(self, view: StudyView) -> _Keys:
+    def _keys(self) -> _Keys:
         with self._lock:
-            if self._known is None or self._known[0] is not view:
-                self._known = view, self._read()
+            # Keys belong to no study: only the index tells when one changed.
+            at = (self._indexer.generation, self._indexer.head)
+            if self._known is None or self._known[0] != at:
+                self._known = at, self._read()
             return self._known[1]
 
     def _read(self) -> _Keys:
