@@ -13,7 +13,7 @@ import fcntl
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,13 +53,11 @@ class Synced:
     """What a `sync` did. head: number of the last block seen, -1 before any; added: events stored.
 
     rolled_back_to: the block to which a reorganization took the index back, None when there was none.
-    changed: whether the file holds other events than at the last `sync`, also when another process wrote them.
     """
 
     head: int
     added: int
     rolled_back_to: int | None = None
-    changed: bool = True
 
 
 class Indexer:
@@ -69,7 +67,6 @@ class Indexer:
         self._chain = chain
         self._lock = threading.RLock()
         self._turn = path.with_name(f"{path.name}.lock")
-        self._seen = -1
         self._db = open_database(path, synchronous="NORMAL")
         self._db.executescript(_SCHEMA)
         self._addresses = [address.lower() for address in chain.deployment.addresses.values()]
@@ -113,7 +110,7 @@ class Indexer:
             for _ in range(_RACES):
                 done = self._sync()
                 if done is not None:
-                    return replace(done, changed=self._has_changed(done))
+                    return done
         raise ChainUnreachableError(
             "The node keeps changing its mind about its newest blocks.",
             hint="Wait a moment, or raise network.confirmations.",
@@ -175,12 +172,6 @@ class Indexer:
         self.close()
 
     # Keeping up
-
-    def _has_changed(self, done: Synced) -> bool:
-        """`data_version` grows with the commits of other connections alone."""
-        version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
-        others, self._seen = version != self._seen, version
-        return others or done.added > 0 or done.rolled_back_to is not None
 
     def _sync(self) -> Synced | None:
         """One pass; None when the chain moved beneath it."""

@@ -88,6 +88,18 @@ class TestStudyFollower:
             federation.pass_time(federation.plan.commit_window)
             federation.settle()
 
+    def test_what_another_process_stored_is_seen(self, federation: Federation, tmp_path: Path) -> None:
+        """A command run beside a client may be the one that stores an event; the client must not miss it."""
+        path = tmp_path / "index.db"
+        with Indexer(path, federation.chain) as mine, Indexer(path, federation.chain) as command:
+            follower = StudyFollower(mine, federation.study_id)
+            before = follower.refresh()
+            federation.open_round()
+            command.sync()
+            assert len(follower.refresh().rounds) == len(before.rounds) + 1
+            federation.pass_time(federation.plan.commit_window)
+            federation.settle()
+
     def test_reorganization_takes_events_back(self, federation: Federation, tmp_path: Path) -> None:
         rpc = federation.chain.rpc
         with Indexer(tmp_path / "index.db", federation.chain) as indexer:
