@@ -1,7 +1,7 @@
 """`python -m benchmarks.soak [part ...]`: run federations for long, kill their processes, write `benchmarks/soak.json`.
 
-Parts: hospitals (4 hospitals as processes), crowd-32 and crowd-100 (as many light clients in one process). Results of
-parts that did not run this time stay.
+Parts: hospitals (4 hospitals as processes), hospitals-calm (the same without kills: every process lives through all
+rounds), crowd-32 and crowd-100 (as many light clients in one process). Results of other parts stay.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .judging import Samples
 from .outcome import Outcome
 from .sampling import read_journal
 
-PARTS = ("hospitals", "crowd-32", "crowd-100")
-ROUNDS = {"hospitals": 200}
+PARTS = ("hospitals", "hospitals-calm", "crowd-32", "crowd-100")
+HOSPITAL_ROUNDS = 200
 CROWD_ROUNDS = 10
 BENCHMARKS = Path(__file__).resolve().parents[1]
 
@@ -88,7 +88,7 @@ def soak(part: str, given: argparse.Namespace, command: str) -> int:
     samples = Samples(read_journal(folder / "samples.jsonl"))
     results = Results()
     report(results, Outcome.load(folder / "outcome.json"), samples)
-    entry = {"figures": [asdict(each) for each in results.figures]}
+    entry: dict[str, Any] = {"figures": [asdict(each) for each in results.figures]}
     if not given.judge_only:
         entry |= {"command": command, "minutes": round((time.monotonic() - started) / 60, 1)}
     write(given.out / "soak.json", part, entry)
@@ -101,11 +101,12 @@ def soak(part: str, given: argparse.Namespace, command: str) -> int:
 
 
 def run(part: str, folder: Path, given: argparse.Namespace) -> Outcome:
-    options = {"minutes": given.minutes, "kill_every": given.kill_every, "seed": given.seed, "say": say}
-    if part == "hospitals":
+    kill_every = 0 if part.endswith("-calm") else given.kill_every
+    options = {"minutes": given.minutes, "kill_every": kill_every, "seed": given.seed, "say": say}
+    if part.startswith("hospitals"):
         from .hospitals import soak_hospitals
 
-        return soak_hospitals(folder, rounds=given.rounds or ROUNDS[part], **options)
+        return soak_hospitals(folder, rounds=given.rounds or HOSPITAL_ROUNDS, **options)
     from .crowd import soak_crowd
 
     clients = int(part.removeprefix("crowd-"))
