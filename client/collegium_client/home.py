@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -33,9 +33,11 @@ __all__ = ["Home"]
 class Home:
     """Opens things lazily; every path is below `folder` unless the settings say otherwise."""
 
-    def __init__(self, folder: Path, *, password_file: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, password_file: Path | None = None, flags: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = folder
-        self.settings = Settings.load(folder)
+        self.settings = Settings.load(folder, flags=flags)
         self._password_file = password_file
         self._signers: dict[str, Signer] = {}
 

@@ -104,9 +104,15 @@ class Settings:
         """`section.name` to where its value comes from."""
 
     @classmethod
-    def load(cls, home: Path, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the home's file and the environment over the defaults."""
-        layers = Layered.load(DEFAULTS, home / FILE, environment=environment, free=_FREE)
+    def load(
+        cls,
+        home: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        flags: Mapping[str, Any] | None = None,
+    ) -> Settings:
+        """Flags (by `table.name`) over the environment over the home's file over the defaults."""
+        layers = Layered.load(DEFAULTS, home / FILE, environment=environment, flags=flags, free=_FREE)
         return cls(home, {section: layers.table(section) for section in (*DEFAULTS, *_FREE)}, layers.origins)
 
     def get(self, section: str, name: str) -> Any:

@@ -150,19 +150,11 @@ def _open(
     app: App, rpc_url: str | None, deployment: str | None, stores: tuple[str, ...]
 ) -> tuple[Home, Chain, MultiStore]:
     """Node and stores as the flags say, else as the home says."""
-    import os
-
     from collegium.storage import open_stores
-    from collegium_client.home import Home
 
-    if rpc_url:
-        os.environ["COLLEGIUM_NETWORK_RPC_URL"] = rpc_url
-    if deployment:
-        # An auditor without a home knows the chain from this file alone; the node must serve that chain.
-        found = _load_deployment(deployment)
-        os.environ["COLLEGIUM_NETWORK_DEPLOYMENT"] = str(Path(deployment).resolve())
-        os.environ["COLLEGIUM_NETWORK_CHAIN_ID"] = str(found.chain_id if found else 0)
-    home = Home(app.home)
+    from .network import open_home
+
+    home = open_home(app, rpc_url=rpc_url, deployment=deployment)
     chain = home.chain()
     given = open_stores(stores, chain_id=chain.chain_id, transport=home.transport) if stores else None
     source = given or home.stores_to_read(chain.chain_id)

@@ -113,20 +113,13 @@ explore = Parent(_explore, explore_build)
 
 def _open(app: App, where: dict[str, Any]) -> Source:
     """Node and stores as the flags say, else as the home says."""
-    from collegium.chain import Deployment
     from collegium.explorer.source import Source
     from collegium.storage import open_stores
-    from collegium_client.home import Home
     from collegium_client.settings import FILE
 
-    if where["rpc_url"]:
-        os.environ["COLLEGIUM_NETWORK_RPC_URL"] = where["rpc_url"]
-    if where["deployment"]:
-        # Without a home this file alone says which chain it is; the node must serve that chain.
-        path = Path(where["deployment"]).resolve()
-        os.environ["COLLEGIUM_NETWORK_DEPLOYMENT"] = str(path)
-        os.environ["COLLEGIUM_NETWORK_CHAIN_ID"] = str(Deployment.load(path).chain_id)
-    home = Home(app.home)
+    from .network import open_home
+
+    home = open_home(app, rpc_url=where["rpc_url"], deployment=where["deployment"])
     chain = home.chain()
     has_home = (home.folder / FILE).exists()
     stores = None

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collegium.cli.framework import App
 
 if TYPE_CHECKING:
     from collegium.chain import Chain, Deployment
+    from collegium_client.home import Home
 
-__all__ = ["open_chain", "open_deployment"]
+__all__ = ["open_chain", "open_deployment", "open_home"]
+
+
+def open_home(app: App, *, rpc_url: str | None, deployment: str | Path | None) -> Home:
+    """The home, or none at all, with node and contracts of the flags. Raises DeploymentMissingError or ConfigError."""
+    from collegium.chain import Deployment
+    from collegium_client.home import Home
+
+    flags: dict[str, Any] = {"network.rpc_url": rpc_url}
+    if deployment is not None:
+        # Who has no home knows the chain from this file alone; the node must serve that chain.
+        path = Path(deployment).resolve()
+        flags |= {"network.deployment": str(path), "network.chain_id": Deployment.load(path).chain_id}
+    return Home(app.home, flags=flags)
 
 
 def open_deployment(app: App, file: Path | None) -> Deployment:
