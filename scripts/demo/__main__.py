@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -12,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from collegium.chain.views import StudyView
 from collegium.errors import CollegiumError
@@ -24,7 +22,7 @@ from .judging import Judge
 from .observer import ModelReader, Observer
 from .parties import HOSPITALS
 from .processes import CommandFailed, adopt_orphans, sweep
-from .report import render
+from .results import PAGES, publish
 from .summary import build, headline
 from .table import Screen
 
@@ -42,8 +40,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the genesis model and of training (default 0)")
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end, until Ctrl-C")
     parser.add_argument(
-        "--output", type=Path, default=BUILD / "demo", help="folder (default build/demo); emptied first"
-    )
+        "--output", type=Path, default=BUILD / "demo",
+        help="folder (default build/demo); emptied but for the last report",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     if given.rounds < 1:
         parser.error("--rounds must be at least 1")
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(given, screen)
     except KeyboardInterrupt:
-        screen.say("interrupted; ending all processes")
+        screen.say("interrupted; ending all processes; the report of an earlier run, if there is one, stays")
         return 130
     except (CommandFailed, CollegiumError) as error:
         screen.say(f"error: {error}")
@@ -94,21 +93,21 @@ def run(given: argparse.Namespace, screen: Screen) -> int:
                 command, audit, code = federation.audit()
             screen.say(f"the audit says {'ok' if code == 0 else 'MISMATCH'} (exit code {code})")
             with federation.step("pages"):
-                pages = federation.build_pages()
+                federation.build_pages()
             liar_alive = federation.liar is not None and federation.services[federation.liar.name].is_alive
             with federation.step("report"):
                 summary = build(
                     federation, observer, view, judge.finish(), audit=audit, audit_code=code, audit_command=command,
                     liar_alive=liar_alive, started=started,
                 )  # fmt: skip
-                write(options.root, summary)
+                publish(options.root, summary)
         finally:
             observer.close()
         screen.title("Summary")
         for line in headline(summary):
             screen.say(line)
-        for path in (options.root / "report.html", options.root / "summary.json", pages):
-            screen.say(os.path.relpath(path, ROOT))
+        for name in ("report.html", "summary.json", f"{PAGES}/index.html"):
+            screen.say(os.path.relpath(options.root / name, ROOT))
         if given.keep:
             keep(federation, screen)
     return code
@@ -189,11 +188,6 @@ def news(view: StudyView, names: Mapping[str, str], told: set[str]) -> list[str]
         if each.aborted is not None:
             tell(f"{each.number} aborted", f"{number}  aborted")
     return lines
-
-
-def write(root: Path, summary: Mapping[str, Any]) -> None:
-    (root / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    (root / "report.html").write_text(render(summary), encoding="utf-8")
 
 
 def keep(federation: Federation, screen: Screen) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
@@ -17,11 +16,11 @@ from collegium.chain import keystore
 from collegium.chain.deployment import Deployment
 from collegium.chain.devnet import Devnet
 from collegium.chain.signer import LocalSigner
-from collegium.errors import UsageError
 from scripts.setup.paths import ROOT, tool
 
 from .parties import COORDINATORS, HOSPITALS, Party, free_ports, make_party
 from .processes import CommandFailed, Processes, Service, typed
+from .results import MARKER, UNFINISHED_PAGES, empty
 
 __all__ = ["WINDOWS", "Federation", "Options"]
 
@@ -41,22 +40,12 @@ HOSPITAL_TOKENS, COORDINATOR_TOKENS, STAKE, BOND = 500, 5000, 500, 1000
 POLL_SECONDS = 0.1
 
 
-MARKER = ".collegium-demo"
-"""Marks a folder that a demo made and another one may empty."""
-
-
-def empty(folder: Path) -> None:
-    """Remove what an earlier demo left. Raises UsageError for a folder that holds anything else."""
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARKER).exists())):
-        raise UsageError(
-            f"{folder} holds something that no demo made.", hint="Choose a new or empty folder for --output."
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @dataclass(frozen=True)
 class Options:
-    """root: folder of everything a run writes, emptied first. seed: of training and of the genesis model."""
+    """root: folder of everything a run writes, emptied first but for an earlier run's results.
+
+    seed: of training and of the genesis model.
+    """
 
     root: Path
     rounds: int = 10
@@ -398,12 +387,11 @@ contradiction_fine = "500"
             raise CommandFailed(f"the audit gave no answer\n{done.stdout}{done.stderr}")
         return typed(command), done.data, done.code
 
-    def build_pages(self) -> Path:
+    def build_pages(self) -> None:
         """The explorer's pages of the whole history, as a folder; by the same fresh party as the audit."""
-        folder = self.root / "explorer"
+        folder = self.root / UNFINISHED_PAGES
         self.cli(self.auditor, "explore", "build", folder, "--rpc-url", self.devnet.url,
                  "--deployment", self.deployment_file, "--store", self.audit_store())  # fmt: skip
-        return folder / "index.html"
 
     def audit_store(self) -> str:
         """One store: that of the coordinator that did not lie, or the second IPFS daemon."""

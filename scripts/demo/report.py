@@ -8,45 +8,9 @@ from typing import Any
 
 from .chart import Line, draw_bars, draw_lines
 from .evaluation import MEASURES
+from .style import STYLE
 
 __all__ = ["render"]
-
-_STYLE = """
-:root { color-scheme: light dark; --ink:#1b1f24; --soft:#5a6472; --rule:#d5dae1; --page:#ffffff; --panel:#f5f7f9;
-  --fed:#0b6bcb; --pool:#1a7f37; --one:#a85b00; --bad:#b42318; --good:#1a7f37; }
-@media (prefers-color-scheme: dark) { :root { --ink:#e6e9ee; --soft:#a0a9b6; --rule:#39414c; --page:#14181d;
-  --panel:#1d232a; --fed:#6cb2ff; --pool:#5fce82; --one:#f0ad4e; --bad:#ff8a80; --good:#5fce82; } }
-* { box-sizing: border-box; }
-body { margin:0; background:var(--page); color:var(--ink);
-  font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size:1.7rem; margin:0 0 .25rem; } h2 { font-size:1.2rem; margin:2.5rem 0 .75rem; }
-p { max-width: 70ch; } .soft { color:var(--soft); }
-.tiles { display:grid; grid-template-columns:repeat(auto-fit,minmax(180px,1fr)); gap:.75rem; margin:1.5rem 0; }
-.tile { background:var(--panel); border:1px solid var(--rule); border-radius:8px; padding:.75rem 1rem; }
-.tile b { display:block; font-size:1.45rem; font-variant-numeric:tabular-nums; } .tile span { color:var(--soft); }
-.good b { color:var(--good); } .bad b { color:var(--bad); }
-.charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(460px,100%),1fr)); gap:1rem; }
-figure { margin:0; background:var(--panel); border:1px solid var(--rule); border-radius:8px; padding:.75rem; }
-figcaption { font-weight:600; margin-bottom:.25rem; }
-svg { width:100%; height:auto; display:block; font:12px system-ui,sans-serif; }
-.grid { stroke:var(--rule); } .tick { fill:var(--soft); } .line { fill:none; stroke-width:2; }
-.mark { stroke:var(--bad); stroke-dasharray:4 4; } .marked { fill:var(--bad); }
-.fed { stroke:var(--fed); stroke-width:3; } .pool { stroke:var(--pool); stroke-dasharray:8 4; }
-.one { stroke:var(--one); stroke-width:1.5; opacity:.85; }
-.two { stroke-dasharray:5 3; } .three { stroke-dasharray:2 3; } .four { stroke-dasharray:9 3 2 3; }
-.label { stroke:none; opacity:1; } .label.fed { fill:var(--fed); font-weight:600; }
-.label.pool { fill:var(--pool); } .label.one { fill:var(--one); } .bar { fill:var(--fed); }
-.scroll { overflow-x:auto; }
-table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums; font-size:.92rem; }
-caption { text-align:left; color:var(--soft); padding:.25rem 0; }
-th,td { text-align:left; padding:.35rem .6rem; border-bottom:1px solid var(--rule); vertical-align:top; }
-td.n,th.n { text-align:right; }
-code { font:.86em ui-monospace,"SFMono-Regular",Menlo,monospace; overflow-wrap:anywhere; }
-pre { background:var(--panel); border:1px solid var(--rule); border-radius:8px; padding:.75rem; overflow-x:auto; }
-@media print { body { font-size:11pt; } figure,.tile,tr { break-inside:avoid; } }
-"""
-
 
 def render(summary: Mapping[str, Any]) -> str:
     """The page for a summary as `summary.build` makes it."""
@@ -58,7 +22,7 @@ def render(summary: Mapping[str, Any]) -> str:
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<title>Collegium: a verified federation</title>",
-        f"<style>{_STYLE}</style></head><body><main>",
+        f"<style>{STYLE}</style></head><body><main>",
         "<h1>A verified federation</h1>",
         f'<p class="soft">{len(names)} hospitals train one model on the Wisconsin breast cancer data without pooling'
         f" it. Every round is proven on a chain (id {summary['chain_id']}); blobs lie in"
@@ -69,8 +33,8 @@ def render(summary: Mapping[str, Any]) -> str:
         '<div class="charts">',
         *[_chart(summary, measure, names, marks) for measure in MEASURES],
         "</div>",
-        '<p class="soft">Alone and pooled had the same budget: as many rounds of the same epochs. Pooling is what the'
-        " hospitals may not do; it is the mark to reach.</p>",
+        '<p class="soft">A hospital\'s name stands for what it reached alone. Alone and pooled had the same budget:'
+        " as many rounds of the same epochs. Pooling is what the hospitals may not do; it is the mark to reach.</p>",
         _sites(summary),
         "<h2>Rounds</h2>",
         _rounds(summary),
@@ -127,23 +91,22 @@ def _tiles(summary: Mapping[str, Any]) -> str:
 
 def _chart(summary: Mapping[str, Any], measure: str, names: Sequence[str], marks: Sequence[tuple[int, str]]) -> str:
     measures = summary["measures"]
-    dashes = ("", " two", " three", " four")
     lines = [
         *[
-            Line(f"{name} alone", [each[measure] for each in measures["alone"][at]], f"one{dashes[at % 4]}")
+            Line(f"{name} alone", [each[measure] for each in measures["alone"][at]], f"site-{at % 4 + 1}", name)
             for at, name in enumerate(names)
         ],
         Line("pooled", [each[measure] for each in measures["pooled"]], "pool"),
         Line("federation", [each[measure] for each in measures["global"]], "fed"),
     ]
     title = f"{measure.upper() if measure == 'auroc' else measure.capitalize()} on the held-out patients"
-    return f"<figure><figcaption>{title}</figcaption>{draw_lines(title, '', lines, marks=marks)}</figure>"
+    return f"<figure><figcaption>{title}</figcaption>{draw_lines(title, lines, marks=marks)}</figure>"
 
 
 def _sites(summary: Mapping[str, Any]) -> str:
     rows = [
         [each["name"], f"{each['patients']}", f"{each['malignant'] / each['patients']:.0%}",
-         f"{each['accuracy_alone']:.3f}", f"<code>{each['institution']}</code>"]
+         f"{each['accuracy_alone']:.3f}", _hash(each["institution"])]
         for each in summary["sites"]
     ]  # fmt: skip
     return _table(
@@ -165,7 +128,7 @@ def _rounds(summary: Mapping[str, Any]) -> str:
                 *[f"{measured[measure]:.3f}" for measure in MEASURES],
                 f"{each['seconds']:.1f}",
                 f"{each['gas']:,}",
-                f"<code>{each['model_cid']}</code>",
+                _hash(each["model_cid"]),
                 _hashes(each["finalized"]),
             ]
         )
@@ -200,7 +163,7 @@ def _lie(summary: Mapping[str, Any]) -> str:
         f"<h2>The lie of round {lie['round']}</h2><p>One coordinate out of {lie['elements']:,}, drawn by the liar's own"
         f" process and told to nobody. The watcher recomputed the proposal and proved the fault with"
         f" {lie['evidence_bytes']:,} bytes of evidence. {note}</p>"
-        + _table("What happened, in order", ["", "who", "transaction"], rows, raw={1, 2})
+        + _table("What happened, in order", ["step", "who", "transaction"], rows, raw={1, 2})
     )
 
 
@@ -216,6 +179,7 @@ def _audit(summary: Mapping[str, Any]) -> str:
         "<p>Made afterwards from a fresh folder that knows an RPC address, the deployment file and a store, and"
         " nothing else (to repeat it, run <code>make demo DEMO_ARGS=--keep</code>):</p>"
         f"<pre><code>{escape(summary['audit_command'])}</code></pre>"
+        '<p>The whole history as pages: <a href="explorer/index.html">explorer/index.html</a>, beside this report.</p>'
         + _table("Every check of the audit", ["verdict", "check", "rounds", "detail, of the first round"], rows)
     )
 
@@ -249,12 +213,15 @@ def _table(
 ) -> str:
     numeric, raw = numeric or set(), raw or set()
 
-    def cell(tag: str, at: int, text: str) -> str:
+    def cell(at: int, text: str) -> str:
+        # On narrow screens a row is a block, and each cell says what it is.
         kind = ' class="n"' if at in numeric else ""
-        return f"<{tag}{kind}>{text if at in raw and tag == 'td' else escape(text)}</{tag}>"
+        return f'<td{kind} data-head="{escape(head[at])}">{text if at in raw else escape(text)}</td>'
 
-    header = "".join(cell("th", at, text) for at, text in enumerate(head))
-    body = "".join("<tr>" + "".join(cell("td", at, text) for at, text in enumerate(row)) + "</tr>" for row in rows)
+    header = "".join(
+        f'<th scope="col"{" class=n" if at in numeric else ""}>{escape(text)}</th>' for at, text in enumerate(head)
+    )
+    body = "".join("<tr>" + "".join(cell(at, text) for at, text in enumerate(row)) + "</tr>" for row in rows)
     return (
         f'<div class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{header}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
@@ -262,8 +229,12 @@ def _table(
 
 
 def _hashes(value: str | Sequence[str] | None) -> str:
-    """Transaction hashes in full, which a reader can copy into any explorer."""
+    """One or several; a dash for none."""
     if not value:
         return "–"
-    each = [value] if isinstance(value, str) else list(value)
-    return "<br>".join(f"<code>{escape(one)}</code>" for one in each)
+    return "<br>".join(_hash(one) for one in ([value] if isinstance(value, str) else value))
+
+
+def _hash(text: str) -> str:
+    """Shown short, there in full: a click selects all of it, to be copied into any explorer."""
+    return f'<code class="hash" title="{escape(text)}">{escape(text)}</code>'
