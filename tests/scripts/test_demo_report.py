@@ -10,7 +10,10 @@ import pytest
 
 from scripts.demo.chart import CANVASES, Line, draw_bars, draw_lines
 
-LINES = [Line(f"hospital {at} alone", [0.5, 0.95 - at / 1000], f"site-{at + 1}", f"hospital {at}") for at in range(4)]
+NAMES = ("north", "east", "south", "west")
+LINES = [
+    Line(f"{name} alone", [0.5, 0.95 - at / 1000], f"site-{at + 1}", name) for at, name in enumerate(NAMES)
+]
 
 
 def charts(text: str) -> list[ElementTree.Element]:
@@ -26,8 +29,8 @@ def test_labels_are_inside_and_apart(at: int) -> None:
     assert [each.text for each in labels] == [f"{name(line)} {line.values[-1]:.3f}" for line in LINES]
     places = sorted(float(each.attrib["y"]) for each in labels)
     assert all(after - before >= 14 for before, after in itertools.pairwise(places))
-    assert 0 < places[0] and places[-1] <= canvas.height
-    # About seven pixels a letter.
+    assert places[0] > 0 and places[-1] <= canvas.height
+    # A letter of 12 pixels is less than seven wide, on average.
     assert all(float(each.attrib["x"]) + 6.5 * len(each.text or "") <= canvas.width for each in labels)
 
 
