@@ -1,4 +1,4 @@
-"""Pages lead to one another: each is reached from the README, each link with a heading finds it, short ones stay short."""
+"""Pages lead to one another: each is reached from the README, each linked heading exists, short ones stay short."""
 
 from __future__ import annotations
 

@@ -33,6 +33,8 @@ def test_the_walk_through(tmp_path: Path) -> None:
             "export PORT=8470": f"export PORT={free_ports(1)[0]}",
             "address operator deployer\n": f"address operator deployer\n{ether}\n",
             "collegium keys new ": "collegium keys new --light ",
+            # Blocks come twelve times as often as there.
+            "--profile sepolia": "--profile sepolia --set network.poll_interval=0.3 --set network.confirmations=1",
         }
         script = "set -euo pipefail\n" + "".join(block.text for block in blocks(PAGE) if block.language == "sh")
         for shown, instead in replaced.items():
