@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from collegium.chain.devnet import DevnetRecord
-from scripts.setup.paths import ROOT, VENV, environment
+from scripts.setup.paths import BIN, ROOT, VENV
 from tests.docs.pages import sections
 from tests.docs.terminal import Terminal
 from tests.flows.arena import free_ports
@@ -46,6 +47,13 @@ def replacements() -> dict[str, str]:
         "collegium keys new ": "collegium keys new --light ",
         **{asks: f"{asks}--yes " for asks in ASKS},
     }
+
+
+def plain_environment() -> dict[str, str]:
+    """A reader's: nothing of this clone is on the path before the pages put it there."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    ours = {str(BIN), str(VENV / "bin")}
+    return {"PATH": os.pathsep.join(each for each in folders if each not in ours), "LANG": "C.UTF-8"}
 
 
 class Reader:
@@ -87,7 +95,7 @@ def party(tmp_path: Path) -> Iterator[Party]:
 
     def open_terminal(name: str) -> Terminal:
         folder = ROOT if name == "operator" else None
-        opened.append(Terminal(tmp_path / name, environment(), folder=folder))
+        opened.append(Terminal(tmp_path / name, plain_environment(), folder=folder))
         return opened[-1]
 
     yield open_terminal
