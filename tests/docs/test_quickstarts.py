@@ -17,7 +17,7 @@ from tests.docs.pages import sections
 from tests.docs.terminal import Terminal
 from tests.flows.arena import free_ports
 
-pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow, pytest.mark.xdist_group("ape")]
+pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow]
 
 PAGES = ROOT / "docs" / "quickstart"
 # What a reader answers after reading.
