@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import Any, Self
 
 from collegium.crashpoints import crashpoint, register
@@ -150,7 +151,7 @@ class Indexer:
                 f" WHERE {' AND '.join(where)} ORDER BY block, log_index",
                 values,
             ).fetchall()
-        return [ChainEvent(row[0], row[1], row[2], row[3], row[4], row[5], json.loads(row[6]), row[7]) for row in rows]
+        return [_event(*row) for row in rows]
 
     def raw_logs(self, since: int | None = None, until: int | None = None) -> list[dict[str, Any]]:
         """The logs as the node gave them, in chain order, for checking them against receipt roots."""
@@ -344,6 +345,19 @@ class Indexer:
 
     def _set_meta(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _event(
+    block: int, log_index: int, transaction: str, block_hash: str, contract: str, name: str, args: str, time: int
+) -> ChainEvent:
+    """A row of the index. Many events share a transaction and what they name."""
+    shared = (intern(transaction), intern(block_hash), intern(contract), intern(name))
+    return ChainEvent(block, log_index, *shared, json.loads(args, object_pairs_hook=_shared), time)
+
+
+def _shared(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Names, addresses and digests once in memory, however many events repeat them: a view keeps events for long."""
+    return {intern(name): intern(value) if type(value) is str else value for name, value in pairs}
 
 
 def _hex(digest: bytes) -> str:
