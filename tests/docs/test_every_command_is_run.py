@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ TOOLS = {
     "make coverage": ("tests/security/test_attack_table.py", "coverage.compare("),
     "make demo": ("tests/flows/test_demo.py", "scripts.demo"),
     "make fuzz": ("tests/fuzz/mutations.py", "COLLEGIUM_FUZZ"),
-    "make help": ("tests/docs/test_every_command_is_run.py", "make help"),
+    "make help": ("tests/docs/test_every_command_is_run.py", '"make", "help"'),
     "make mutants": ("tests/security/test_attack_table.py", "coverage"),
     "make release": ("tests/release/test_packages.py", "scripts.release"),
     "make sbom": ("tests/release/test_packages.py", "make_sbom("),
@@ -184,3 +185,9 @@ def test_nothing_is_listed_in_vain() -> None:
     assert not [each for each in ELSEWHERE if f"collegium {each}" not in known]
     assert not [each for each in ELSEWHERE if f"collegium {each}" in whole], "a page shows it already"
     assert not set(TOOLS) - set(shown_anywhere()), "no page shows it any more"
+
+
+def test_make_help_lists_what_pages_show() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=20)
+    listed = set(re.findall(r"^  ([a-z-]+) ", done.stdout, re.MULTILINE))
+    assert {tool.removeprefix("make ") for tool in TOOLS if tool.startswith("make ")} <= listed
