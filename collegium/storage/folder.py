@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 register("folder.blob_written", "folder.blob_renamed", "folder.blob_removed")
 
+REMEMBERED = 4096
+"""Blobs whose verification a process remembers at most; a forgotten one is hashed again when it is opened."""
+
 _Fingerprint = tuple[int, int, int]
 """inode, size, modification time: what a verified file must still have to stay so."""
 
@@ -269,6 +272,12 @@ class BlobFolder:
         if cid_of(file) != cid:
             raise self._set_aside(cid)
         file.seek(0)
+        self._remember(cid, fingerprint)
+
+    def _remember(self, cid: Cid, fingerprint: _Fingerprint) -> None:
+        """Not for ever: a study of years has more blobs than a process needs to know."""
+        if len(self._verified) >= REMEMBERED:
+            self._verified = {}
         self._verified[cid] = fingerprint
 
     def _is_intact(self, cid: Cid) -> bool:
@@ -332,7 +341,7 @@ class BlobFolder:
             crashpoint("folder.blob_renamed")
             self._used += size if is_new else 0
             with target.open("rb") as file:
-                self._verified[cid] = _fingerprint(file)
+                self._remember(cid, _fingerprint(file))
         _sync_folder(target.parent)
 
     def _sweep(self) -> None:

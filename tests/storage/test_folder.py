@@ -129,6 +129,17 @@ class TestDamage:
         assert [path.read_bytes() for path in files_in(fresh)] == [b"dead"]
         assert fresh.used_bytes == 0
 
+    def test_what_was_verified_is_not_remembered_for_ever(
+        self, folder: BlobFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("collegium.storage.folder.REMEMBERED", 3)
+        cids = [folder.put(bytes([number])) for number in range(10)]
+        assert len(folder._verified) <= 3
+        for number, cid in enumerate(cids):
+            with folder.open(cid) as file:
+                assert file.read() == bytes([number])
+        assert len(folder._verified) <= 3
+
     def test_change_after_verification_is_seen(self, folder: BlobFolder) -> None:
         cid = folder.put(b"data")
         folder.path_of(cid)
