@@ -50,7 +50,8 @@ def _report_memory(results: Results, samples: Samples) -> None:
         bar = None if name in UNBARRED else FLAT
         median = statistics.median(rss for _, rss in samples.memory(name)) / MIB
         results.at_most(f"memory of {name}, median", median, "MiB")
-        results.at_most(f"memory of {name}, last quarter / second", samples.memory_ratio(name), "x", bar)
+        if (ratio := samples.memory_ratio(name)) is not None:
+            results.at_most(f"memory of {name}, last quarter / second", ratio, "x", bar)
     lives = [ratio for name in samples.names if name not in UNBARRED for ratio in samples.memory_within_lives(name)]
     if lives:
         name = f"memory within a life, end / begin, median of {len(lives)}"
@@ -73,8 +74,8 @@ def _report_time(results: Results, samples: Samples) -> None:
     if quiet:
         results.at_most("seconds of an undisturbed round, median", statistics.median(quiet), "s")
         points = [(at, seconds) for at, seconds in samples.seconds() if at not in hit]
-        ratio = median_ratio_of_quarters(points, samples.rounds)
-        results.at_most("seconds of an undisturbed round, last quarter / second", ratio, "x")
+        if (ratio := median_ratio_of_quarters(points, samples.rounds)) is not None:
+            results.at_most("seconds of an undisturbed round, last quarter / second", ratio, "x")
     if hit:
         longest = max((seconds for at, seconds in samples.seconds() if at in hit), default=0.0)
         results.at_most("seconds of the longest round after a kill", longest, "s")

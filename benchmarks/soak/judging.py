@@ -44,15 +44,15 @@ class Samples:
         return sorted({entry["name"] for entry in self.of("memory")})
 
     def seconds(self) -> list[tuple[int, float]]:
-        """Round and its seconds from opening to record."""
-        return [(entry["round"], entry["seconds"]) for entry in self.of("round")]
+        """Round and its seconds from opening to record, of those whose opening was seen before their end."""
+        return [(entry["round"], entry["seconds"]) for entry in self.of("round") if entry["seconds"]]
 
     def memory(self, name: str) -> list[tuple[int, float]]:
         """Round and resident bytes."""
         return [(entry["round"], entry["rss"]) for entry in self.of("memory") if entry["name"] == name]
 
-    def memory_ratio(self, name: str) -> float:
-        """Median of the last quarter of rounds over that of the second."""
+    def memory_ratio(self, name: str) -> float | None:
+        """Median of the last quarter of rounds over that of the second; None for too few rounds."""
         return median_ratio_of_quarters(self.memory(name), self.rounds)
 
     def memory_within_lives(self, name: str) -> list[float]:
@@ -101,11 +101,11 @@ def quarter(points: Iterable[tuple[int, float]], rounds: int, number: int) -> li
     return [(at, value) for at, value in points if begin < at <= end]
 
 
-def median_ratio_of_quarters(points: Sequence[tuple[int, float]], rounds: int) -> float:
-    """1 when either quarter is empty."""
+def median_ratio_of_quarters(points: Sequence[tuple[int, float]], rounds: int) -> float | None:
+    """None when either quarter is empty."""
     second, last = (quarter(points, rounds, number) for number in (1, 3))
     if not second or not last:
-        return 1.0
+        return None
     return statistics.median(value for _, value in last) / statistics.median(value for _, value in second)
 
 
