@@ -31,6 +31,7 @@ from collegium.records import Format, Section
 from collegium.storage import open_store, parse_cid
 from collegium_coordinator.aggregation import Aggregate, Inputs
 from scripts.demo.liar import choose_rounds, tamper
+from scripts.demo.results import MARKER
 from scripts.setup.paths import ROOT, VENV, VENV_PYTHON, environment
 
 pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
@@ -232,7 +233,10 @@ class TestSummaryFromTheChain:
 
     def test_report_is_one_file_that_fetches_nothing(self, demo: Demo) -> None:
         page = (demo.folder / "report.html").read_text()
-        assert not re.search(r"<script|<link|<img|@import|src=|href=|url\(|https?://(?!127\.0\.0\.1)", page)
+        assert not re.search(r"<script|<link|<img|@import|src=|url\(|https?://(?!127\.0\.0\.1)", page)
+        # The pages beside it are opened by whoever wants them.
+        assert re.findall(r'href="([^"]*)"', page) == ["explorer/index.html"]
+        assert (demo.folder / "explorer" / "index.html").exists()
         assert demo.summary["transactions"]["lie_refuted"] in page
         assert page.count("<svg") >= 5 and "prefers-color-scheme: dark" in page
 
@@ -263,12 +267,16 @@ def test_honest_run_on_two_ipfs_daemons(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / MARKER).touch()
+    (folder / "report.html").write_text("of the run before")
     process = start(folder, "--rounds", "2")
     give_up = time.monotonic() + 120
     while "ape run deploy" not in (tmp_path / "demo.out").read_text() and time.monotonic() < give_up:
         time.sleep(0.2)
     assert end(process) == 130
     assert sys.platform != "linux" or find_left(folder) == []
+    assert (folder / "report.html").read_text() == "of the run before"
 
 
 class TestLiar:
