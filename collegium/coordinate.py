@@ -14,7 +14,7 @@ from collegium.chain.views import ProposalView, RoundView
 from collegium.errors import CollegiumError, PreconditionError, UsageError
 from collegium.inputs import BlobSource
 from collegium.optimizer import compute_step
-from collegium.records import Plan, bits
+from collegium.records import Kind, Plan, bits
 from collegium.storage.cid import parse_cid
 
 __all__ = ["Coordinate", "Part", "recompute_coordinate"]
@@ -136,10 +136,20 @@ def _find_proposal(round: RoundView, attempt: int | None) -> ProposalView:
 
 
 def _claims(source: BlobSource, round: RoundView, view: ProposalView, position: int) -> tuple[int | None, int | None]:
-    """What the proposal's blobs hold; a liar's blobs may be gone, which is no reason to stop."""
+    """What the proposal's blobs hold; a liar's blobs may be gone, but what was refuted is on chain for ever."""
     try:
         mean = source.mean(parse_cid(view.mean_cid), root=view.proposal.mean_root, ctx=round.ctx)
         model = source.model(parse_cid(view.model_cid), root=view.proposal.new_model_root, ctx=round.ctx)
     except CollegiumError:
-        return None, None
+        return _refuted_claims(round, view, position)
     return int(mean.elements[position]), int(model.elements[position])
+
+
+def _refuted_claims(round: RoundView, view: ProposalView, position: int) -> tuple[int | None, int | None]:
+    """What the evidence of a refutation opened at this very coordinate."""
+    claims: dict[Kind, int] = {}
+    for event in round.refutations:
+        is_its = view.ended is not None and event.transaction == view.ended.transaction
+        if is_its and int(event.args["coordinate"]) == position:
+            claims[Kind(event.args["kind"])] = int(event.args["claimed"])
+    return claims.get(Kind.MEAN), claims.get(Kind.STEP)

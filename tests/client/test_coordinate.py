@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from collegium.chain import Indexer
+from collegium.chain.following import StudyFollower
+from collegium.storage import BlobFolder, parse_cid
 from collegium.storage.cid import cid_of
 from collegium_client.cli.app import run
 from tests.support.federation import Federation
@@ -68,10 +71,25 @@ def test_a_refuted_step_is_shown_where_it_was_refuted(federation: Federation, as
     assert ask(1, 2, found["coordinate"])[1]["data"]["status"] == "final"
 
 
+def test_a_refutation_tells_what_the_liar_took_away(federation: Federation, ask: Ask, tmp_path: Path) -> None:
+    """The claimed value is on chain, whatever became of the liar's blobs."""
+    emptied = tmp_path / "store"
+    shutil.copytree(federation.folder / "store", emptied)
+    with Indexer(tmp_path / "index.sqlite", federation.chain) as indexer:
+        round = StudyFollower(indexer, federation.study_id).refresh().round(2)
+    assert round is not None
+    folder, lie = BlobFolder(emptied), round.proposals[0]
+    for cid in (lie.mean_cid, lie.model_cid):
+        folder.remove(parse_cid(cid))
+    code, envelope = ask(1, 2, store=emptied)
+    assert code == 4 and envelope["data"]["model"]["claimed"] is not None and envelope["data"]["ok"] is False
+
+
 def test_a_proposal_whose_blobs_nobody_has_is_recomputed_all_the_same(federation: Federation, ask: Ask) -> None:
     code, envelope = ask(1, 3, 5, "--attempt", 0)
     found = envelope["data"]
-    assert code == 0 and found["ok"] is None and found["status"] == "lapsed"
+    assert code == 5 and found["ok"] is None and found["status"] == "lapsed"
+    assert "--store" in envelope["error"]["hint"]
     assert found["mean"] == {"right": int(federation.rounds[2].last.mean[5]), "claimed": None}
 
 

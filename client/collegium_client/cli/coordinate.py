@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from collegium.cli.framework import App, Shown, command, rpc_option
-from collegium.errors import PreconditionError, UsageError, VerificationError
+from collegium.errors import BlobNotFoundError, CollegiumError, PreconditionError, UsageError, VerificationError
 
 if TYPE_CHECKING:
     from collegium.chain.views import RoundView
@@ -72,13 +72,32 @@ def round_coordinate(
         readable = given or home.stores_to_read(id_)
         blobs = BlobSource(BlobFolder(Path(scratch) / "store"), readable, view.format)
         found = recompute_coordinate(blobs, view.plan, round, position, attempt=attempt)
-    error = None
+    error: CollegiumError | None = None
     if found.ok is False:
         error = VerificationError(
             f"The proposal of attempt {found.attempt} is wrong at coordinate {position}.",
             hint=_HINTS[found.status],
         )
-    return Shown({"study": study, **found.to_json()}, list(found.lines()), error=error)
+    elif found.ok is None:
+        error = BlobNotFoundError(
+            f"What the proposal says at coordinate {position} cannot be compared: no store here has its blobs.",
+            hint="Name further stores with --store, those of other coordinators first.",
+        )
+    lines = [*found.lines(), *_others(round, position, found.attempt)]
+    return Shown({"study": study, **found.to_json()}, lines, error=error)
+
+
+def _others(round: RoundView, position: int, attempt: int) -> list[str]:
+    """Refutations of other proposals of the round at the same coordinate."""
+    lines = []
+    for event in round.refutations:
+        ended = next((p for p in round.proposals if p.ended and p.ended.transaction == event.transaction), None)
+        if ended is not None and ended.proposal.attempt != attempt and int(event.args["coordinate"]) == position:
+            lines.append(
+                f"  attempt {ended.proposal.attempt} was refuted here: it claimed {event.args['claimed']}"
+                f" (see --attempt {ended.proposal.attempt})"
+            )
+    return lines
 
 
 def _refuted(round: RoundView, attempt: int | None) -> tuple[int, int | None]:

@@ -12,6 +12,8 @@ from collegium.cli.framework import App, Shown, command
 from collegium.errors import PreconditionError, RevertedError, UnauthorizedError, UsageError
 from collegium.hours import parse_duration
 
+from .study import utc
+
 if TYPE_CHECKING:
     from collegium.chain import Chain, Intent, RoundView
     from collegium.chain.contracts import Governance
@@ -69,11 +71,11 @@ def study_extend(app: App, study: int, until: str | None, by: str | None, role: 
     moment = _parse_moment(until) if until is not None else start + parse_duration(str(by))
     if moment <= start:
         raise PreconditionError(
-            f"{_day(moment)} is not later than {_day(start)}.",
+            f"{utc(moment)} is not later than {utc(start)}.",
             hint="A term is never cut short; `collegium study close` ends a study at once.",
         )
-    sent = _send(app, home, chain, intents.extend_study(study, moment), f"Let rounds open until {_day(moment)}?")
-    done = f"Rounds of study {study} may open until {_day(moment)}." if sent["sent"] else "Nothing was sent."
+    sent = _send(app, home, chain, intents.extend_study(study, moment), f"Let rounds open until {utc(moment)}?")
+    done = f"Rounds of study {study} may open until {utc(moment)}." if sent["sent"] else "Nothing was sent."
     return Shown({"study": study, "open_until": moment, **sent}, done)
 
 
@@ -182,7 +184,7 @@ def _why_not(study: int, governance: Governance) -> str:
     from collegium.records import StudyStatus
 
     if governance.status is StudyStatus.OPEN:
-        return f"The term of study {study} ended on {_day(governance.open_until)}."
+        return f"The term of study {study} ended on {utc(governance.open_until)}."
     return f"Study {study} is {governance.status.name.lower()}."
 
 
@@ -204,7 +206,3 @@ def _parse_moment(text: str) -> int:
     if "T" not in text:
         found += timedelta(days=1)  # the whole day
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
-
-
-def _day(moment: int) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"

@@ -37,10 +37,12 @@ def study_list(app: App) -> Shown:
     with home.indexer(chain) as indexer:
         indexer.sync()
         created = indexer.events(name="StudyCreated")
+        now = chain.now()
         views = [StudyView.build(indexer.events(event.study_id), event.args["studyId"]) for event in created]
     rows = [
         {
             "study": view.study_id,
+            "status": describe_status(view, now),
             "sponsor": view.sponsor,
             "members": sum(seat.left is None for seat in view.seats.values()),
             "aggregators": len(view.aggregators),
@@ -50,11 +52,27 @@ def study_list(app: App) -> Shown:
         for view in views
     ]
     lines = [
-        f"{row['study']:>4}  members {row['members']:>3}  aggregators {row['aggregators']:>2}"
+        f"{row['study']:>4}  {row['status']:<7} members {row['members']:>3}  aggregators {row['aggregators']:>2}"
         f"  final rounds {row['final_rounds']:>4}  sponsor {row['sponsor']}"
         for row in rows
     ]
     return Shown({"studies": rows}, lines or "No studies yet. Next: collegium study create plan.toml")
+
+
+def describe_status(view: StudyView, now: int) -> str:
+    """open, paused, closed, or over when its term has ended."""
+    from collegium.records import StudyStatus
+
+    if view.status is StudyStatus.OPEN:
+        return "open" if view.may_open(now) else "over"
+    return view.status.name.lower()
+
+
+def utc(moment: int) -> str:
+    """Unix seconds as people write them."""
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @command()
@@ -74,6 +92,8 @@ def study_show(app: App, study: int) -> Shown:
     except CollegiumError as error:
         app.warn(f"The published plan cannot be read now: {error.message}")
     root, cid, round_number = view.model
+    now = chain.now()
+    term = f", rounds may open until {utc(view.open_until)}" if view.open_until else ""
     data = {
         "study": study,
         "title": title,
@@ -82,6 +102,8 @@ def study_show(app: App, study: int) -> Shown:
         "published_plan": published,
         "plan_cid": view.plan_cid,
         "sponsor": view.sponsor,
+        "status": describe_status(view, now),
+        "open_until": view.open_until,
         "members": [
             {"index": seat.index, "institution": seat.institution, "node_key": seat.node_key,
              "max_fine": str(seat.max_fine), "left": seat.left is not None}
@@ -97,7 +119,9 @@ def study_show(app: App, study: int) -> Shown:
         ],
     }  # fmt: skip
     lines = [
-        f"study {study}: {title or 'untitled'}",
+        f"study {study}: {title or ('(the plan could not be fetched)' if published is None else 'untitled')}",
+        f"status   {describe_status(view, now)}{term}",
+        f"sponsor  {view.sponsor}",
         f"plan     {view.plan_cid}  hash 0x{view.plan_hash.hex()}",
         f"task     {view.plan.task_digest.hex()}"
         + ("  approved here" if view.plan.task_digest.hex() in home.approvals.entries() else "  not approved here"),
