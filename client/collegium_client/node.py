@@ -209,7 +209,13 @@ class Node:
 
     def _tell_waiting(self, view: StudyView, number: int) -> None:
         """Once per round and reason: a silent process looks like a dead one."""
-        why = "a coordinator to open it" if view.may_open(self._time.now()) else "the sponsor: the study is not open"
+        members = sum(seat.left is None for seat in view.seats.values())
+        if not view.may_open(self._time.now()):
+            why = "the sponsor: the study is not open"
+        elif members < view.plan.min_clients:
+            why = f"members: {members} of {view.plan.min_clients} needed have joined"
+        else:
+            why = "a coordinator to open it"
         if self._waiting != (number, why):
             self._waiting = (number, why)
             self._report("waiting", round=number, why=why)

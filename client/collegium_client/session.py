@@ -175,7 +175,12 @@ def _require_member(chain: Chain, view: StudyView, study_id: int) -> None:
     if contracts.is_revoked(address):
         raise UnauthorizedError(f"The node key {address} was revoked.", hint="Run `collegium keys rotate`.")
     seat = view.seat_of(institution)
-    if seat is None or seat.left is not None:
+    if seat is not None and seat.left is not None:
+        raise NotAMemberError(
+            f"{institution} {'was removed from' if seat.removed else 'left'} study {study_id}.",
+            hint="A seat is given once: it cannot be taken again.",
+        )
+    if seat is None:
         raise NotAMemberError(
             f"{institution} is not a member of study {study_id}.", hint=f"Run `collegium join {study_id}` first."
         )

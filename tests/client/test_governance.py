@@ -101,6 +101,10 @@ class TestStatus:
         assert sponsor(shell, "resume", study)[0] == 3
         assert shell("study", "open", study, "--yes")[0] == 3
         assert shell("leave", study, "--yes")[0] == 0
+        # A seat is given once: what a second joining would need is told instead of a loop of hints.
+        code, envelope = shell("join", study, "--yes")
+        assert code == 3 and "never again" in envelope["error"]["message"]
+        assert shell("study", "show", study)[1]["data"]["status"] == "closed"
 
     def test_only_the_sponsor(self, shell: Shell, federation: Federation) -> None:
         study = str(federation.study_id)

@@ -104,12 +104,14 @@ def institution_status(app: App) -> Shown:
 @click.option("--agreement", type=click.Path(path_type=Path, exists=True), help="Your copy of the agreement, checked.")
 def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, agreement: Path | None) -> Shown:
     """Join STUDY: sign its whole plan with the institution key and lock the stake it may cost."""
+    from collegium.annex import NO_AGREEMENT
     from collegium.chain import Contracts, intents
     from collegium.errors import InsufficientStakeError, TaskNotApprovedError, VerificationError
     from collegium.messages import digest
-    from collegium.records import ZERO_ADDRESS, Join
+    from collegium.records import ZERO32, ZERO_ADDRESS, Join
     from collegium_client.home import Home
     from collegium_client.plan import format_tokens, parse_tokens
+    from collegium_client.session import open_study
 
     from .sending import send
 
@@ -120,6 +122,11 @@ def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, 
     institution = chain.signer.address
     if contracts.seat(study, institution).seated:
         seat = contracts.seat(study, institution)
+        if (held := open_study(home, chain, study).seat_of(institution)) and held.left is not None:
+            raise PreconditionError(
+                f"{institution} left study {study}; a seat is given once and never again.",
+                hint="Join another study, or ask the sponsor for one. `collegium stake claim` releases the lock in time.",
+            )
         home.salt_secret(study, create=True)
         return Shown({"study": study, "index": seat.index, "sent": False}, f"Seat {seat.index} is yours already.")
     plan = found.plan
@@ -138,6 +145,8 @@ def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, 
     node = contracts.node_key(institution)
     if node == ZERO_ADDRESS:
         raise PreconditionError("The institution has no node key.", hint="collegium institution register")
+    if plan.agreement == ZERO32:
+        app.warn(f"{NO_AGREEMENT}: you sign the plan and the waiver alone; no contract is bound to your signature.")
     if plan.task_digest.hex() not in home.approvals.entries():
         app.warn(str(TaskNotApprovedError(
             f"The task {plan.task_digest.hex()[:16]}… is not approved yet.",
