@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .content import Terms, build_annex, build_sheet
+from .content import NO_AGREEMENT, Terms, build_annex, build_sheet
 from .render import FORMATS, render
 
-__all__ = ["FORMATS", "Terms", "build_annex", "build_sheet", "render"]
+__all__ = ["FORMATS", "NO_AGREEMENT", "Terms", "build_annex", "build_sheet", "render"]

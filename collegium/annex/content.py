@@ -21,9 +21,13 @@ from collegium.storage.cid import cid_from_digest
 
 from .render import Bullets, Document, Paragraph, Section, Table
 
-__all__ = ["Terms", "build_annex", "build_sheet", "format_duration"]
+__all__ = ["NO_AGREEMENT", "Terms", "build_annex", "build_sheet", "format_duration"]
 
-WEIGHTED = "the number of its training examples, at most {most:,}"
+NO_AGREEMENT = "The plan names no agreement"
+
+# Weights are powers of 1.25, so half a step is the square root of that.
+ROUNDED = "rounded within about 12 %"
+WEIGHTED = f"the number of its training examples, {ROUNDED}, at most {{most:,}}"
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,19 @@ def _leaves(terms: Terms) -> Section:
         (
             ("Patient records, images, labels", "never", "nobody outside"),
             ("The update of each round", "yes", "ANYBODY: it is stored without encryption"),
-            ("The weight of the update" + (" (number of examples)" if terms.weighted else ""), "yes", "anybody"),
+            ("The weight of the update" + (f" (number of examples, {ROUNDED})" if terms.weighted else ""), "yes",
+             "anybody"),
+            ("In each update: how many training steps it took, and from which round's model", "yes", "anybody"),
             ("When the institution took part, and when it did not", "yes", "anybody"),
             ("Its name as admitted, its addresses on the chain, its deposits and fines", "yes", "anybody"),
             ("How well the model does on its data", "no; kept in the institution's own log", "nobody outside"),
             ("Statements about updates of others (“I have it”, “the average is right”)", "yes, signed", "anybody"),
+            ("Its network address and the times of its requests", "yes",
+             "the coordinators, nodes, stores and chain servers that it speaks to, and the networks between"),
+            ("The certificate of its encrypted connections, which names its node key", "yes",
+             "whoever it connects to, or who connects to it"),
         ),
-    )
+    )  # fmt: skip
     warning = Paragraph(
         "An update is no patient record, but it is computed from patient records. Research has shown that training "
         "examples, or whether somebody was among them, can in some cases be inferred from updates, most easily where "
@@ -144,6 +154,8 @@ def _for_ever(terms: Terms) -> Section:
         "the institution's address, the name under which the council admitted it, and its signing keys",
         "that it joined and left, when, what it agreed to, and the signature under it",
         "for each round: a digest of its update, its weight, the time, and whether it took part as promised",
+        "for each update that it disclosed: the number of training steps it took, the round whose model it began from, "
+        "and the number of the privacy profile",
         "its deposits, fines and rewards",
         "if an average is proven wrong, or an update out of limits: up to 64 numbers of each update concerned",
         "the digest of each model, who proposed it, and who confirmed it",
@@ -151,7 +163,9 @@ def _for_ever(terms: Terms) -> Section:
     closing = Paragraph(
         "The chain cannot forget. Nobody can delete or correct these entries: no party, no court, not the authors of "
         "the program. An institution should take part only under a name and with keys that may stay public. The "
-        "updates themselves are not on the chain; see the section on retention."
+        "updates themselves are not on the chain; see the section on retention. Network addresses and the certificate "
+        "are not on the chain either; who runs the program elsewhere may have kept them. Since the certificate names "
+        "the node key, whoever saw both can tell which network address belongs to which institution."
     )
     return Section("What the chain shows for ever", (Bullets(items), closing))
 
@@ -181,6 +195,10 @@ def _money(terms: Terms) -> Section:
         Paragraph(
             "Joining locks tokens of the institution as a deposit. Fines are taken from this deposit by the contract, "
             "on proof, without anybody's discretion and without appeal."
+        ),
+        Paragraph(
+            "All amounts here are numbers of tokens. This software does not set what a token is worth in money: that "
+            "is agreed outside of it, and this annex names no sum of money."
         ),
         member,
         Paragraph(
@@ -232,7 +250,7 @@ def _limits() -> Section:
         "That an institution trained at all, or on the data it named: only agreements and inspections can show that.",
         "That an update is harmless: one that was made to spoil the model or to plant a hidden behavior is averaged "
         "like any other.",
-        "That the weight (number of examples) is true; the plan only limits it.",
+        f"That the weight (number of examples, {ROUNDED}) is true; the plan only limits it.",
         "That nobody copied the updates: they are public, and copies cannot be called back.",
         "That the model is fit for any medical use.",
         "A majority of the members together with an aggregator can make a wrong average final. It can still be "
@@ -273,10 +291,10 @@ def _leaving(terms: Terms) -> Section:
     return Section("How to leave", (
         Bullets((
             "A member may leave at any time, without a reason and without a fine, with its institution key "
-            "(`collegium leave`). Nobody else needs to agree.",
+            "(“collegium leave”). Nobody else needs to agree.",
             "A round that is running ends with it; it takes part in none that opens later.",
             f"Its deposit is free {format_duration(wait)} after it left: until then, faults of the running round may "
-            "still be fined. Then it is returned on request (`collegium stake claim`), whether the study goes on or "
+            "still be fined. Then it is returned on request (“collegium stake claim”), whether the study goes on or "
             "not.",
             "Leaving withdraws nothing: its earlier updates stay part of the models and, for their term, in the "
             "stores.",
@@ -320,7 +338,11 @@ def _digests(terms: Terms) -> Section:
         Paragraph("The fingerprint of these terms is the digest of the whole plan without the agreement and without "
                   "the address of the contract that judges faults, which are fixed when the study is created. What an "
                   "institution signs covers these, too, and the waiver; see the signature sheet "
-                  "(`collegium study annex N --sheet`)."),
+                  "(“collegium study annex N --sheet”)."),
+        Paragraph("A plan may name no agreement. Then the institutions sign the plan and nothing beside it, neither a "
+                  f"contract nor this annex, and the signature sheet says: “{NO_AGREEMENT}.” The same plan gives this "
+                  "annex the same bytes with an agreement and without; the sheet also names the sponsor and the "
+                  "chain, which are known only once the study exists."),
     ))  # fmt: skip
 
 
@@ -329,30 +351,37 @@ def _digest(value: bytes) -> str:
 
 
 def build_sheet(
-    terms: Terms, annex_digests: dict[str, str], *, study: int | None, chain_id: int | None, contract: str
-) -> Document:
-    """What an institution signs when it joins. annex_digests: SHA-256 of the annex by form."""
+    terms: Terms, annex_digests: dict[str, str], *, study: int | None, sponsor: str | None,
+    chain_id: int | None, contract: str,
+) -> Document:  # fmt: skip
+    """What an institution signs when it joins. annex_digests: SHA-256 of the annex by form.
+
+    sponsor: the address that created the study; None before.
+    """
     plan = terms.plan
     least = max(plan.unrevealed_fine, plan.range_fine, plan.equivocation_fine)
     covered = [form for form, digest in annex_digests.items() if digest == plan.agreement.hex()]
-    agreement = "none: the plan names no agreement" if plan.agreement == ZERO32 else plan.agreement.hex()
+    agreement = NO_AGREEMENT if plan.agreement == ZERO32 else plan.agreement.hex()
     if covered:
         agreement += f" (this annex, form {covered[0]})"
     rows = [
         ("Study", "not created yet" if study is None else str(study)),
-        ("Chain and contract", f"{chain_id}, {contract}" if chain_id is not None else "not known yet"),
+        ("Sponsor, who created the study", "not created yet" if sponsor is None else sponsor),
+        ("Chain", f"chain id {chain_id}" if chain_id is not None else "not known yet"),
+        ("Contract of the studies", contract or "not known yet"),
         ("Plan (planHash)", "0x" + compute_plan_hash(plan).hex()),
         ("Published plan", cid_from_digest(plan.plan_digest, 0).text),
         ("Contract that judges faults", "set at creation" if plan.referee == ZERO_ADDRESS else plan.referee),
         ("Agreement, SHA-256 of its text", agreement),
         *((f"Annex, SHA-256 of the form {form}", digest) for form, digest in annex_digests.items()),
         ("Largest amount at risk as a member, at least", f"{format_tokens(least)} tokens"),
+        ("Worth of a token in money", "not set by this software: agreed outside of it"),
         ("Waiver", "openUpdates = true: “our updates are public to anybody”"),
     ]
     return Document(
         f"Signature sheet of “{terms.title}”",
         "The institution key signs one message (Join) over the fields below: with it, the institution agrees to the "
-        "plan, the agreement, the waiver and the largest amount at risk. `collegium audit` shows the signature, its "
+        "plan, the agreement, the waiver and the largest amount at risk. “collegium audit” shows the signature, its "
         "time and its transaction to anybody.",
         (Section("What is signed", (Table(("Field", "Value"), tuple(rows)),)),),
     )

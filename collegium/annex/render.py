@@ -109,7 +109,9 @@ def _to_html(document: Document) -> str:
         f"<title>{_html(document.title)}</title>",
         "<style>body{max-width:46em;margin:2em auto;padding:0 1em;font:1rem/1.5 Georgia,serif}"
         "table{border-collapse:collapse;width:100%}th,td{border:1px solid #999;padding:.3em .5em;text-align:left;"
-        "vertical-align:top}td{overflow-wrap:anywhere}@media print{body{margin:0}}</style></head><body>",
+        "vertical-align:top}td{overflow-wrap:anywhere}"
+        "th:first-child,td:first-child{overflow-wrap:normal;hyphens:none;min-width:8em}"
+        "@media print{body{margin:0}}</style></head><body>",
         f"<h1>{_html(document.title)}</h1>",
         f"<p>{_html(document.subtitle)}</p>",
     ]

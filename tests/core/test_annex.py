@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collegium.annex import FORMATS, Terms, build_annex, build_sheet, render
+from collegium.annex import FORMATS, NO_AGREEMENT, Terms, build_annex, build_sheet, render
 from collegium.annex.content import format_duration
 from collegium.commitment import compute_plan_hash
 from collegium.records import ZERO_ADDRESS, Mode, Optimizer, Plan, Rule
+from collegium_client.progress import compute_weight
 
 TOKEN = 10**18
 PLAN = Plan(
@@ -68,6 +69,46 @@ def test_what_the_issue_asks_for_is_said(form: str) -> None:
     assert "at least 122 tokens" in " ".join(annex().split())
 
 
+def test_weight_is_told_as_it_is_made() -> None:
+    text = " ".join(annex().split())
+    assert text.count("number of its training examples, rounded within about 12 %, at most") == 1
+    assert text.count("(number of examples, rounded within about 12 %)") == 2
+    for examples in range(10, 50_000, 7):
+        assert abs(compute_weight(examples, 10**6) / examples - 1) < 0.125
+    assert "rounded" not in annex(replace(TERMS, weighted=False)).split("What cannot be proven")[0]
+
+
+def test_what_goes_out_beside_the_update_is_told(form: str) -> None:
+    text = " ".join(annex(form=form).split())
+    leaves, for_ever = text.split("What leaves the institution")[1].split("What the chain shows for ever")
+    for said in ("training steps", "network address", "times of its requests", "certificate", "node key"):
+        assert said in leaves, said
+    assert "training steps" in for_ever and "the round whose model it began from" in for_ever
+
+
+def test_worth_of_a_token_is_left_to_others(form: str) -> None:
+    assert "does not set what a token is worth" in " ".join(annex(form=form).split())
+
+
+def test_no_marks_of_another_form_are_left(form: str) -> None:
+    sheet = build_sheet(TERMS, {}, study=4, sponsor="0xab", chain_id=1, contract="0x12")
+    assert "`" not in annex(form=form) + render(sheet, form).decode()
+
+
+def test_words_of_a_first_column_are_not_broken() -> None:
+    style = annex(form="html").split("<style>")[1].split("</style>")[0]
+    rule = style.split("td:first-child{")[1].split("}")[0]
+    assert {"overflow-wrap:normal", "hyphens:none"} <= set(rule.split(";")) and "min-width" in rule
+
+
+def test_plan_without_an_agreement() -> None:
+    none = replace(TERMS, plan=replace(PLAN, agreement=bytes(32)))
+    assert f"{NO_AGREEMENT}." in " ".join(annex().split()) and annex(none) == annex()
+    for terms, said in ((none, True), (TERMS, False)):
+        sheet = build_sheet(terms, {}, study=None, sponsor=None, chain_id=None, contract="")
+        assert (NO_AGREEMENT in render(sheet, "txt").decode()) is said
+
+
 def test_longest_wait_is_that_of_the_contract() -> None:
     longest = 3661 + 1800 + 1860 + 3 * (1920 + 1980) + 172800
     assert format_duration(longest) in " ".join(annex().split())
@@ -98,9 +139,10 @@ def test_terms_of_the_published_plan_change_it() -> None:
 def test_sheet_names_what_is_signed_and_whether_the_annex_is_the_agreement() -> None:
     digests = {each: hashlib.sha256(render(build_annex(TERMS), each)).hexdigest() for each in FORMATS}
     signed = replace(TERMS, plan=replace(PLAN, agreement=bytes.fromhex(digests["md"])))
-    sheet = render(build_sheet(signed, digests, study=4, chain_id=1, contract="0x12"), "txt").decode()
+    sheet = render(build_sheet(signed, digests, study=4, sponsor="0xab", chain_id=17, contract="0x12"), "txt").decode()
     assert compute_plan_hash(signed.plan).hex() in sheet and "form md" in sheet and "openUpdates" in sheet
-    other = render(build_sheet(TERMS, digests, study=4, chain_id=1, contract="0x12"), "txt").decode()
+    assert "0xab" in sheet and "chain id 17" in sheet and "agreed outside" in sheet
+    other = render(build_sheet(TERMS, digests, study=4, sponsor="0xab", chain_id=17, contract="0x12"), "txt").decode()
     assert "this annex" not in other and PLAN.agreement.hex() in other
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,20 +34,27 @@ def study_annex(
     What leaves the hospital, what the chain shows for ever, what can be slashed, what cannot be proven. The same plan
     gives the same bytes, before the study is created (--plan plan.toml) and after.
     """
-    from collegium.annex import FORMATS, build_annex, build_sheet, render
+    from collegium.annex import FORMATS, NO_AGREEMENT, build_annex, build_sheet, render
     from collegium.files import write_atomically
+    from collegium.records import ZERO32
     from collegium_client.home import Home
 
     if (study is None) == (plan is None):
         raise UsageError("Which study?", hint="collegium study annex N, or --plan plan.toml before it is created.")
     home = Home(app.home)
-    terms, chain_id, contract = _of_study(home, study) if study is not None else _of_file(app, home, plan)
+    found = _of_study(home, study) if study is not None else _of_file(app, home, plan)
+    terms = found.terms
+    if terms.plan.agreement == ZERO32:
+        # Not in the annex itself: its digest may become the plan's agreement.
+        app.warn(f"{NO_AGREEMENT}.")
     annex = build_annex(terms)
     texts = {each: render(annex, each) for each in FORMATS}
     digests = {each: hashlib.sha256(text).hexdigest() for each, text in texts.items()}
     text = texts[form]
     if sheet:
-        shown = build_sheet(terms, digests, study=study, chain_id=chain_id, contract=contract)
+        shown = build_sheet(
+            terms, digests, study=study, sponsor=found.sponsor, chain_id=found.chain_id, contract=found.contract
+        )
         text = render(shown, form)
     data = {
         "study": study, "format": form, "language": lang, "annex_sha256": digests,
@@ -64,7 +72,17 @@ def study_annex(
     return Shown(data, lines)
 
 
-def _of_study(home: Home, study: int) -> tuple[Terms, int | None, str]:
+@dataclass(frozen=True)
+class _Found:
+    """The terms, and what only the sheet names. sponsor, chain_id: None when not known."""
+
+    terms: Terms
+    sponsor: str | None
+    chain_id: int | None
+    contract: str
+
+
+def _of_study(home: Home, study: int) -> _Found:
     from collegium.annex import Terms
     from collegium_client.session import open_study, read_plan
 
@@ -72,10 +90,11 @@ def _of_study(home: Home, study: int) -> tuple[Terms, int | None, str]:
     chain = home.chain()
     view = open_study(home, chain, study)
     published = read_plan(home.blobs(view.format, chain.chain_id), view)
-    return Terms.read(view.plan, published.to_json()), chain.chain_id, chain.address_of("Collegium")
+    terms = Terms.read(view.plan, published.to_json())
+    return _Found(terms, view.sponsor, chain.chain_id, chain.address_of("Collegium"))
 
 
-def _of_file(app: App, home: Home, path: Path | None) -> tuple[Terms, int | None, str]:
+def _of_file(app: App, home: Home, path: Path | None) -> _Found:
     from collegium.annex import Terms
     from collegium.records import ZERO_ADDRESS
 
@@ -90,4 +109,4 @@ def _of_file(app: App, home: Home, path: Path | None) -> tuple[Terms, int | None
         # The annex needs no chain; only the sheet names the contracts.
         app.say(f"Without a chain ({error.code}): the signature sheet lacks what creation fixes.")
     draft = draft_plan(app, home, path, referee)
-    return Terms.read(draft.plan, draft.content), chain_id, contract
+    return _Found(Terms.read(draft.plan, draft.content), None, chain_id, contract)

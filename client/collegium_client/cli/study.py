@@ -161,6 +161,20 @@ def draft_plan(app: App, home: Home, plan: Path, referee: str) -> Draft:
     return file.draft(source, tensors, genesis, referee)
 
 
+def _warn_of_gaps(app: App, draft: Draft) -> None:
+    """What a valid plan may lack, and those who sign it will miss."""
+    from collegium.annex import NO_AGREEMENT
+    from collegium.records import ZERO32
+
+    if draft.plan.agreement == ZERO32:
+        app.warn(
+            f"{NO_AGREEMENT}: members sign the plan alone, and creation fixes that. Set [study] agreement to the"
+            " agreement's file or text; collegium study annex --plan PLAN writes one to begin with."
+        )
+    if not draft.published.description.strip():
+        app.warn("The plan has no description: set [study] description, so that those who join know what it is for.")
+
+
 def _summary(draft: Draft) -> dict[str, Any]:
     from collegium.commitment import compute_plan_hash
     from collegium.storage import cid_of
@@ -201,14 +215,16 @@ def study_validate(app: App, plan: Path) -> Shown:
     except CollegiumError as error:
         app.warn(f"Checked without a chain: {error.message}")
         referee = ZERO_ADDRESS
-    summary = _summary(draft_plan(app, home, plan, referee))
+    draft = draft_plan(app, home, plan, referee)
+    _warn_of_gaps(app, draft)
+    summary = _summary(draft)
     return Shown(summary, ["The plan is valid.", *_lines(summary)])
 
 
 @command(sends=True)
 @click.argument("plan", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
 @click.option("--plan", "plan_option", type=click.Path(path_type=Path, exists=True, dir_okay=False), hidden=True)
-@click.option("--as", "role", default="institution", help="Key that creates the study.")
+@click.option("--as", "role", default="institution", show_default=True, help="Key that creates the study.")
 def study_create(app: App, plan: Path | None, plan_option: Path | None, role: str) -> Shown:
     """Create a study from PLAN: build its format table and genesis model, store them, put the plan on chain.
 
@@ -229,6 +245,7 @@ def study_create(app: App, plan: Path | None, plan_option: Path | None, role: st
     if referee == ZERO_ADDRESS:
         raise DeploymentMissingError("The deployment has no referee.", hint="Finish the deployment first.")
     draft = draft_plan(app, home, path, referee)
+    _warn_of_gaps(app, draft)
     summary = _summary(draft)
     for line in _lines(summary):
         app.say("  " + line)
@@ -300,7 +317,7 @@ def study_approve_task(app: App, path: Path | None, study: int | None, withdraw:
 
 @command(sends=True)
 @click.argument("study", type=int)
-@click.option("--as", "role", default="node", help="Key that pays.")
+@click.option("--as", "role", default="node", show_default=True, help="Key that pays.")
 def study_settle(app: App, study: int, role: str) -> Shown:
     """Write down what time already decided in STUDY: missed duties, lapses, aborts, fines. Anybody may."""
     from collegium.chain import Contracts, intents
