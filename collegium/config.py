@@ -64,6 +64,9 @@ OBSERVABILITY: Mapping[str, Any] = {"metrics": "", "otlp_endpoint": "", "max_hea
 _LISTED = ("network.rpc_url",)
 """Texts that may be given as a list, and are one text with commas between from then on."""
 
+_DURATIONS = ("network.poll_interval", "network.retry_for")
+"""Seconds: never negative, not a number neither."""
+
 
 @dataclass(frozen=True)
 class Layered:
@@ -175,6 +178,8 @@ def _fit(schema: Schema, key: str, value: Any, origin: str) -> Any:
             hint=f"A {type(default).__name__} like {default!r} is expected.",
             setting=key,
         )
+    if key in _DURATIONS and not value >= 0:
+        raise ConfigError(f"{origin}: {key} is {value!r}.", hint="Seconds, 0 or more, are expected.", setting=key)
     return value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,35 @@ from typing import Any, Self
 from collegium.errors import CollegiumError, PreconditionError, RecordError, SignatureError
 from collegium.fields import camel_case
 from collegium.files import write_atomically
+from collegium.hours import format_deadline
 from collegium.messages import Domain, digest, pack_approvals, recover
 from collegium.records import Admit, AllowReferee, Message, RemoveMember, Suspend, checksum_address
 
-__all__ = ["SCHEMA", "Applicant", "Decision", "read_applicant", "to_compact"]
+__all__ = ["SCHEMA", "Applicant", "Council", "Decision", "read_applicant", "to_compact"]
 
 SCHEMA = "collegium.council/1"
-_KINDS: Mapping[str, type[Message]] = {
-    kind.primary_type: kind for kind in (Admit, Suspend, AllowReferee, RemoveMember)
-}
+_KINDS: Mapping[str, type[Message]] = {kind.primary_type: kind for kind in (Admit, Suspend, AllowReferee, RemoveMember)}
 MAX_BYTES = 1 << 20
+_MAX_COUNCIL = 256
 _S_BITS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Council:
+    """Who may sign and how many must, as the chain said when a decision was drawn up. Nobody signed this."""
+
+    members: tuple[str, ...]
+    threshold: int
+
+    @classmethod
+    def parse(cls, content: Any) -> Self:
+        """Raises ValueError, KeyError, TypeError, CollegiumError."""
+        members, threshold = content["members"], content["threshold"]
+        if not isinstance(members, list) or isinstance(threshold, bool) or not isinstance(threshold, int):
+            raise ValueError("its council is no list of members and a number")
+        if not 1 <= threshold <= len(members) <= _MAX_COUNCIL:
+            raise ValueError(f"its council has {len(members)} members of whom {threshold} must sign")
+        return cls(tuple(checksum_address(member) for member in members), threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +82,13 @@ def read_applicant(text: str) -> Applicant:
 class Decision:
     """message: what is decided. domain: chain and Members contract, in whose domain the council signs.
 
-    signatures: compact, by signer.
+    signatures: compact, by signer. council: for people only; it is not signed, and old files have none.
     """
 
     message: Message
     domain: Domain
     signatures: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    council: Council | None = None
 
     @property
     def digest(self) -> bytes:
@@ -91,7 +111,7 @@ class Decision:
 
     def merged(self, others: Iterable[Self]) -> Self:
         """With the signatures of copies of the same decision. Raises PreconditionError for another one."""
-        found = dict(self.signatures)
+        found, council = dict(self.signatures), self.council
         for other in others:
             if other.digest != self.digest:
                 raise PreconditionError(
@@ -99,11 +119,19 @@ class Decision:
                     hint="Collect the signatures over one file: nonce and deadline are part of what is signed.",
                 )
             found |= other.signatures
-        return dataclasses.replace(self, signatures=found)
+            council = council or other.council
+        return dataclasses.replace(self, signatures=found, council=council)
 
-    def words(self) -> list[tuple[str, str]]:
-        """Every field that is signed, for people to read before they sign."""
-        fields = [(name, _show(getattr(self.message, name))) for name in type(self.message).field_types()]
+    def of_members(self, members: Iterable[str]) -> Self:
+        """Without the signatures of anybody else."""
+        kept = {signer: self.signatures[signer] for signer in set(members) & set(self.signatures)}
+        return dataclasses.replace(self, signatures=kept)
+
+    def words(self, now: float | None = None) -> list[tuple[str, str]]:
+        """Every field that is signed, for people to read before they sign. now: seconds since 1970 [the clock's]."""
+        values = {name: _show(getattr(self.message, name)) for name in type(self.message).field_types()}
+        values["deadline"] = format_deadline(self.deadline, time.time() if now is None else now)
+        fields = list(values.items())
         return [
             ("decision", type(self.message).primary_type),
             *fields,
@@ -139,7 +167,8 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """The file's content."""
-        kind = type(self.message)
+        kind, council = type(self.message), self.council
+        listed = {"members": list(council.members), "threshold": council.threshold} if council else None
         return {
             "schema": SCHEMA,
             "decision": kind.primary_type,
@@ -148,6 +177,7 @@ class Decision:
             "message": {name: _plain(getattr(self.message, name)) for name in kind.field_types()},
             "digest": "0x" + self.digest.hex(),
             "signatures": {signer: "0x" + self.signatures[signer].hex() for signer in sorted(self.signatures)},
+            **({"council": listed} if listed else {}),
         }
 
     def save(self, path: Path) -> None:
@@ -179,7 +209,9 @@ class Decision:
         fields = {name: _parse(str(abi), content["message"][name]) for name, abi in kind.field_types().items()}
         if set(content["message"]) != set(fields):
             raise ValueError("it has fields that are not signed")
-        decision = cls(kind(**fields), Domain(int(content["chain_id"]), checksum_address(content["members"])))
+        domain = Domain(int(content["chain_id"]), checksum_address(content["members"]))
+        council = Council.parse(content["council"]) if "council" in content else None
+        decision = cls(kind(**fields), domain, council=council)
         if content["digest"] != "0x" + decision.digest.hex():
             raise ValueError("its digest is not that of its fields")
         for signer, signature in dict(content["signatures"]).items():

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from collegium.errors import ConfigError, UsageError
 
-__all__ = ["Hours", "parse_duration"]
+__all__ = ["Hours", "format_deadline", "format_utc", "parse_duration"]
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW = re.compile(r"(?:(?P<days>[A-Za-z,\-]+)\s+)?(?P<begin>\d\d?:\d\d)\s*-\s*(?P<end>\d\d?:\d\d)")
@@ -33,6 +33,29 @@ def parse_duration(text: str) -> int:
     if found is None:
         raise UsageError(f"{text!r} is no duration.", hint="Write 30m, 12h or 7d.")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def format_utc(at: int) -> str:
+    """A moment (seconds since 1970) to the minute: 2026-11-28 12:00 UTC; a number that is no moment as itself."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return str(at)
+
+
+def format_deadline(at: int, now: float) -> str:
+    """A moment with what is left of the time until then: 2026-11-28 12:00 UTC (in 6 d 23 h). Seconds since 1970."""
+    left = int(at - now)
+    return f"{format_utc(at)} ({f'in {_two_units(left)}' if left >= 0 else f'{_two_units(-left)} ago'})"
+
+
+def _two_units(seconds: int) -> str:
+    parts: list[str] = []
+    for name, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{count} {name}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0 ")) or "0 s"
 
 
 @dataclass(frozen=True)

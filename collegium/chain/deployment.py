@@ -137,7 +137,8 @@ class Deployment:
             if not packaged.is_file():
                 raise DeploymentMissingError(
                     f"No deployment for chain {chain_id} comes with this package.",
-                    hint="Pass --deployment FILE or set network.deployment: the file that the operator gave you.",
+                    hint="Name the file that the operator gave you: `collegium config set network.deployment=FILE`, "
+                    "or `collegium init --deployment FILE` for a new home.",
                     chain_id=chain_id,
                 )
             found = cls.from_json(json.loads(packaged.read_text(encoding="utf-8")))

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from collegium.errors import ConfigError
+from collegium.chain import Deployment
+from collegium.errors import ConfigError, DeploymentMissingError
 from collegium_client.cli.app import run
 from collegium_client.plan import format_tokens, parse_tokens
 from collegium_client.settings import Settings
@@ -103,6 +104,47 @@ class TestHome:
         assert code == 2
         assert "rpc_url" in envelope["error"]["message"]
         assert not (shell.home / "collegium.toml").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--deployment", "nowhere.json"), "nowhere.json"),
+            (("--coordinator", "coordinator"), "no URL"),
+            (("--coordinator", "ftp://host"), "no URL"),
+            (("--store", "folder/of/blobs"), "no address"),
+            (("--push", ""), "no address"),
+            (("--set", "network.poll_interval=-1"), "poll_interval"),
+            (("--set", "network.retry_for=-0.5"), "retry_for"),
+            (("--set", "network.retry_for=nan"), "retry_for"),
+        ],
+    )
+    def test_init_refuses_what_cannot_be(self, shell: Shell, options: tuple[str, ...], said: str) -> None:
+        code, envelope, _ = shell("init", *options)
+        assert code == 2 and said in envelope["error"]["message"]
+        assert envelope["error"]["hint"]
+        assert not (shell.home / "collegium.toml").exists()
+
+    def test_init_anew_says_what_it_drops(self, shell: Shell) -> None:
+        shell("init", "--chain-id", "5", "--set", "data.site=2", "--set", "network.rate=3")
+        code, envelope, _ = shell("init", "--force", "--chain-id", "6")
+        assert code == 0
+        (warning,) = envelope["warnings"]
+        assert "[data] (site)" in warning and "network.rate" in warning and "chain_id" not in warning
+
+    def test_doctor_names_commands_that_mend_this_home(self, shell: Shell) -> None:
+        shell("init", "--rpc-url", "http://127.0.0.1:9", "--set", "network.retry_for=0.1")
+        _, envelope, _ = shell("doctor")
+        fixes = {row["check"]: row["fix"] for row in envelope["data"]["checks"]}
+        assert fixes["coordinators"] == """collegium config set 'coordinators.urls=["URL"]'"""
+        assert shell("config", "set", 'coordinators.urls=["http://127.0.0.1:1"]')[0] == 0
+        with pytest.raises(DeploymentMissingError) as missing:
+            Deployment.find(999_999)
+        assert "config set network.deployment=FILE" in missing.value.hint
+
+    def test_help_shows_the_key_that_is_taken(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for command in (("council", "submit"), ("study", "pause")):
+            assert run([*command, "--help"]) == 0
+            assert "[default: institution]" in capsys.readouterr().out
 
     def test_origins_are_shown(self, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         shell("init", "--chain-id", "5")

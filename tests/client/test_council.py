@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from collegium.chain import LocalSigner, keystore
 from collegium.chain.devnet import Devnet
 from collegium.chain.rpc import Rpc
-from collegium.council import Decision, to_compact
+from collegium.council import Council, Decision, to_compact
 from collegium.errors import PreconditionError, SignatureError
 from collegium.messages import Domain, recover
 from collegium.records import Admit
@@ -45,6 +47,31 @@ class TestFile:
         made.save(tmp_path / "a.json")
         assert Decision.load(tmp_path / "a.json") == made
         assert set(made.signatures) == {KEYS[0].address, KEYS[1].address}
+
+    def test_the_council_is_listed_but_not_signed(self, tmp_path: Path) -> None:
+        listed = Council(tuple(key.address for key in KEYS), 2)
+        made = dataclasses.replace(signed(KEYS[0]), council=listed)
+        made.save(tmp_path / "a.json")
+        assert Decision.load(tmp_path / "a.json") == made
+        assert made.digest == decision().digest
+        assert decision().merged([made]).council == listed
+        assert "council" not in decision().to_json()
+
+    @pytest.mark.parametrize(
+        "council",
+        [None, {}, {"members": [APPLICANT], "threshold": 2}, {"members": [APPLICANT], "threshold": 0},
+         {"members": [APPLICANT], "threshold": True}, {"members": APPLICANT, "threshold": 1},
+         {"members": ["x"], "threshold": 1}],
+    )  # fmt: skip
+    def test_a_council_that_is_none_is_refused(self, tmp_path: Path, council: Any) -> None:
+        (tmp_path / "a.json").write_text(json.dumps(decision().to_json() | {"council": council}))
+        with pytest.raises(PreconditionError, match="no decision of a council"):
+            Decision.load(tmp_path / "a.json")
+
+    def test_the_deadline_is_shown_in_words(self) -> None:
+        words = dict(decision().words(now=2_000_000_000 - 7 * 86_400 + 60))
+        assert words["deadline"] == "2033-05-18 03:33 UTC (in 6 d 23 h)"
+        assert dict(decision().words(now=2_000_000_090))["deadline"] == "2033-05-18 03:33 UTC (1 min 30 s ago)"
 
     def test_copies_come_together(self) -> None:
         assert len(signed(KEYS[0]).merged([signed(KEYS[1]), signed(KEYS[2])]).signatures) == 3
@@ -145,18 +172,53 @@ class TestCommands:
 
         code, envelope = shell("council", "submit", "a.json", "--as", "payer", "--yes")
         assert code == 3 and "1 of 2" in envelope["error"]["message"]
+        code, envelope = shell("council", "sign", "b.json", "--key", "stranger", "--yes")
+        assert (code, envelope["error"]["code"]) == (6, "unauthorized")
+        (tmp_path / "c.json").write_bytes((tmp_path / "b.json").read_bytes())
+        # Whoever takes the list out of the file signs, and is not counted.
+        unlisted = json.loads((tmp_path / "b.json").read_text())
+        del unlisted["council"]
+        (tmp_path / "b.json").write_text(json.dumps(unlisted))
         assert shell("council", "sign", "b.json", "--key", "stranger", "--yes")[0] == 0
+        attached = json.loads((tmp_path / "b.json").read_text())["signatures"].popitem()[1]
+        assert shell("council", "sign", "c.json", "--signature", attached)[0] == 6
         code, envelope = shell("council", "submit", "a.json", "b.json", "--as", "payer", "--yes")
-        assert code == 3 and "not in the council" in envelope["error"]["message"]
+        assert code == 3 and "1 of 2" in envelope["error"]["message"]
 
-        (tmp_path / "c.json").write_text(json.dumps(json.loads((tmp_path / "b.json").read_text()) | {"signatures": {}}))
         third = tmp_path / "home" / "keystore" / "three.json"
         assert shell("council", "sign", "c.json", "--key", third, "--yes")[0] == 0
-        code, envelope = shell("council", "submit", "a.json", "c.json", "--as", "payer", "--yes")
+        code, envelope = shell("council", "submit", "a.json", "b.json", "c.json", "--as", "payer", "--yes")
         assert code == 0, envelope
+        assert any("not in the council" in warning for warning in envelope["warnings"])
         assert operator.chain.call("Members", "isActive", APPLICANT)
         # The nonce is used up: the same signatures admit nobody twice.
         assert shell("council", "submit", "a.json", "c.json", "--as", "payer", "--yes")[0] == 7
+
+    def test_show_says_how_many_and_who(self, shell: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        _, envelope = shell("council", "suspend", APPLICANT, "-o", "w.json")
+        members = envelope["data"]["council"]["members"]
+        assert shell("council", "sign", "w.json", "--key", "one", "--yes")[0] == 0
+        capsys.readouterr()
+        assert run(["council", "show", "w.json", "--home", str(tmp_path / "home")]) == 0
+        shown = capsys.readouterr().out
+        assert "1 of 2 needed" in shown and all(member in shown for member in members)
+        assert "UTC (in 6 d 23 h)" in shown or "UTC (in 7 d)" in shown
+
+    def test_a_past_deadline_is_not_signed(self, shell: Shell, tmp_path: Path) -> None:
+        old = Decision(Admit(APPLICANT, bytes(32), "x", 0, int(time.time()) - 90), DOMAIN)
+        old.save(tmp_path / "old.json")
+        code, envelope = shell("council", "sign", "old.json", "--key", "one", "--yes")
+        assert (code, envelope["error"]["code"]) == (3, "deadline_passed")
+        assert "UTC" in envelope["error"]["message"]
+        assert Decision.load(tmp_path / "old.json") == old
+
+    def test_the_missing_key_is_answered_with_those_at_hand(self, shell: Shell) -> None:
+        assert shell("council", "suspend", APPLICANT, "-o", "k.json")[0] == 0
+        sponsor = (("study", "pause", "1"), ("study", "extend", "1", "--by", "1d"))
+        for command in (("council", "submit", "k.json"), *sponsor):
+            code, envelope = shell(*command, "--yes")
+            assert code == 6, envelope
+            assert "--as KEY" in envelope["error"]["hint"] and "payer" in envelope["error"]["hint"]
 
     def test_signing_needs_no_network(self, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
         assert shell("council", "suspend", APPLICANT, "-o", "s.json")[0] == 0
@@ -187,7 +249,7 @@ class TestCommands:
         Rpc(devnet.url).request("evm_increaseTime", 3600)
         Rpc(devnet.url).request("evm_mine")
         code, envelope = shell("council", "submit", "r.json", "--as", "payer", "--yes")
-        assert code == 3 and "good until" in envelope["error"]["message"]
+        assert code == 3 and "good until" in envelope["error"]["message"] and "UTC" in envelope["error"]["message"]
 
     @pytest.mark.parametrize("valid", ["", "7", "-1d", "1w", "0h", "1.5d"])
     def test_durations(self, shell: Shell, valid: str) -> None:

@@ -5,18 +5,19 @@ What draws a decision up writes a file; `sign` needs no network; `submit` carrie
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from collegium.cli.framework import App, Shown, command
-from collegium.errors import PreconditionError, UsageError
-from collegium.hours import parse_duration
+from collegium.errors import DeadlinePassedError, PreconditionError, UnauthorizedError, UsageError
+from collegium.hours import format_deadline, format_utc, parse_duration
 
 if TYPE_CHECKING:
     from collegium.chain import Chain, Intent
-    from collegium.council import Decision
+    from collegium.council import Council, Decision
     from collegium.records import Message
 
 __all__ = [
@@ -37,7 +38,7 @@ _VALID = click.option("--valid", default="7d", show_default=True, help="How long
 def _draw_up(app: App, make: Any, output: Path | None, default: str) -> Shown:
     """Write a decision without signatures. make: takes chain and contracts, gives the message."""
     from collegium.chain import Contracts
-    from collegium.council import Decision
+    from collegium.council import Council, Decision
     from collegium_client.home import Home
 
     chain = Home(app.home).chain()
@@ -45,22 +46,32 @@ def _draw_up(app: App, make: Any, output: Path | None, default: str) -> Shown:
     path = output or Path(default)
     if path.exists():
         raise PreconditionError(f"{path} exists.", hint="Name another file with -o: signatures may be in this one.")
-    decision = Decision(message, chain.domain("Members"))
+    council = Council(*Contracts(chain).council())
+    decision = Decision(message, chain.domain("Members"), council=council)
     decision.save(path)
-    members, threshold = Contracts(chain).council()
     lines = [
-        *_lines(decision),
-        f"{threshold} of {len(members)} council members must sign: {', '.join(members)}",
+        *_lines(decision, chain.now()),
         f"Next: `collegium council sign {path}` where the keys are, then `collegium council submit {path}`.",
     ]
-    data = {**decision.to_json(), "file": str(path), "council": list(members), "threshold": threshold}
-    return Shown(data, lines)
+    return Shown({**decision.to_json(), "file": str(path), "threshold": council.threshold}, lines)
 
 
-def _lines(decision: Decision) -> list[str]:
-    return [*(f"{name.replace('_', ' '):<17} {value}" for name, value in decision.words()),
-            f"{'digest':<17} 0x{decision.digest.hex()}",
-            f"{'signed by':<17} {', '.join(sorted(decision.signatures)) or 'nobody yet'}"]  # fmt: skip
+def _lines(decision: Decision, now: float | None = None) -> list[str]:
+    lines = [*(f"{name.replace('_', ' '):<17} {value}" for name, value in decision.words(now)),
+             f"{'digest':<17} 0x{decision.digest.hex()}",
+             f"{'signed by':<17} {', '.join(sorted(decision.signatures)) or 'nobody yet'}"]  # fmt: skip
+    return [*lines, *_progress(decision)]
+
+
+def _progress(decision: Decision) -> list[str]:
+    """How far the signatures go, and who may add one, as the file says."""
+    council = decision.council
+    if council is None:
+        return []
+    count = len(decision.of_members(council.members).signatures)
+    missing = [member for member in council.members if member not in decision.signatures]
+    return [f"{'signatures':<17} {count} of {council.threshold} needed",
+            f"{'may still sign':<17} {', '.join(missing) or 'nobody: all have'}"]  # fmt: skip
 
 
 @command()
@@ -165,44 +176,51 @@ def council_sign(app: App, file: Path, key: str, signature: str | None, agreed: 
     from collegium_client.home import Home
 
     decision = Decision.load(file)
+    _check_deadline(decision, time.time(), "this machine's time")
     if signature is not None:
         try:
             raw = bytes.fromhex(signature.removeprefix("0x"))
         except ValueError as error:
             raise UsageError("The signature is no hex.", hint="Paste it as 0x….") from error
         signed = decision.signed(to_compact(raw))
+        _check_listed(decision.council, *(set(signed.signatures) - set(decision.signatures)))
     else:
+        home = Home(app.home, password_file=app.password_file)
+        path = Path(key) if Path(key).is_file() else home.keystore(key)
+        if path.is_file():
+            _check_listed(decision.council, keystore.address_of(path))
         for line in _lines(decision):
             app.say("  " + line)
         app.yes = app.yes or agreed
         app.ask("Sign this as a member of the council? Compare chain and contract with what you were told.")
-        home = Home(app.home, password_file=app.password_file)
-        path = Path(key) if Path(key).is_file() else home.keystore(key)
         signer = keystore.load(path, home.password(prompt=f"Password of {path.name}: "))
+        # The address that the file names may be missing or wrong; what counts is whose key it holds.
+        _check_listed(decision.council, signer.address)
         signed = decision.signed(signer.sign_digest(decision.digest))
     new = sorted(set(signed.signatures) - set(decision.signatures))
     signed.save(file)
     return Shown(
         {**signed.to_json(), "file": str(file), "signed_now": new},
-        [f"Signed by {', '.join(sorted(signed.signatures))}.",
+        [f"Signed by {', '.join(sorted(signed.signatures))}.", *_progress(signed),
          f"Next: hand {file} on, or `collegium council submit {file}`."],
     )  # fmt: skip
 
 
 @command(sends=True)
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
-@click.option("--as", "role", default="institution", help="Key that pays.")
+@click.option("--as", "role", default="institution", show_default=True, help="Key that pays.")
 def council_submit(app: App, files: tuple[Path, ...], role: str) -> Shown:
     """Carry a decision to the chain; several FILEs are copies of it with different signatures."""
     from collegium.chain import Contracts
     from collegium.council import Decision
     from collegium_client.home import Home
 
-    from .sending import send
+    from .sending import require_key, send
 
     first, *others = [Decision.load(file) for file in files]
     decision = first.merged(others)
     home = Home(app.home, password_file=app.password_file).require()
+    require_key(home, role)
     chain = home.chain(role)
     if decision.domain != chain.domain("Members"):
         raise PreconditionError(
@@ -210,29 +228,45 @@ def council_submit(app: App, files: tuple[Path, ...], role: str) -> Shown:
             f" this home uses chain {chain.chain_id} and {chain.address_of('Members')}.",
             hint="Submit it from a home of that deployment.",
         )
-    _check_signers(decision, *Contracts(chain).council(), now=chain.now())
+    _check_deadline(decision, chain.now(), "chain time")
+    decision = _keep_members(app, decision, *Contracts(chain).council())
     with home.outbox(chain) as outbox:
         sent = send(app, chain, outbox, [_intent(decision)], question="Carry this decision to the chain?")
     done = "The council's decision is on chain." if sent.receipts else "Nothing was sent."
     return Shown(decision.to_json() | sent.to_json(), done)
 
 
-def _check_signers(decision: Decision, council: tuple[str, ...], threshold: int, *, now: int) -> None:
-    """In words, before the contract says it with a custom error. Raises PreconditionError."""
+def _keep_members(app: App, decision: Decision, council: tuple[str, ...], threshold: int) -> Decision:
+    """Only what counts, in words before the contract says it with a custom error. Raises PreconditionError."""
+    kept = decision.of_members(council)
     strangers = sorted(set(decision.signatures) - set(council))
     if strangers:
+        app.warn(f"Left out: {', '.join(strangers)} signed and is not in the council.")
+    if len(kept.signatures) < threshold:
+        missing = ", ".join(sorted(set(council) - set(kept.signatures)))
         raise PreconditionError(
-            f"{', '.join(strangers)} signed and is not in the council.", hint="Remove that signature from the file."
-        )
-    if len(decision.signatures) < threshold:
-        missing = ", ".join(sorted(set(council) - set(decision.signatures)))
-        raise PreconditionError(
-            f"{len(decision.signatures)} of {threshold} needed council members signed.",
+            f"{len(kept.signatures)} of {threshold} needed council members signed.",
             hint=f"Ask one of {missing} to run `collegium council sign`.",
         )
+    return kept
+
+
+def _check_listed(council: Council | None, *signers: str | None) -> None:
+    """Raises UnauthorizedError: a signature that the contract would not count."""
+    for signer in signers:
+        if council is not None and signer is not None and signer not in council.members:
+            raise UnauthorizedError(
+                f"{signer} is not in the council that the file lists, so its signature would not count.",
+                hint=f"Sign with the key of {' or '.join(council.members)} (--key). If the list is wrong, "
+                "have the decision drawn up anew.",
+            )
+
+
+def _check_deadline(decision: Decision, now: float, clock: str) -> None:
+    """Raises DeadlinePassedError."""
     if decision.deadline < now:
-        raise PreconditionError(
-            f"The signatures were good until {decision.deadline}; chain time is {now}.",
+        raise DeadlinePassedError(
+            f"Signatures were good until {format_deadline(decision.deadline, now)}; {clock} is {format_utc(int(now))}.",
             hint="Draw the decision up anew and collect the signatures again.",
         )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["study_close", "study_extend", "study_open", "study_pause", "study_resume"]
 
 RETRY_SECONDS = 15.0
-_SPONSOR = click.option("--as", "role", default="institution", help="Key of the sponsor.")
+_SPONSOR = click.option("--as", "role", default="institution", show_default=True, help="Key of the sponsor.")
 
 
 @command(sends=True)
@@ -84,7 +84,13 @@ def study_extend(app: App, study: int, until: str | None, by: str | None, role: 
 @click.option("--rounds", type=int, help="Go on opening until the study has this many final rounds.")
 @click.option("--every", default=0.0, help="Seconds from one opening to the next at least.")
 @click.option("--jsonl", is_flag=True, help="One JSON line per opened round on stdout.")
-@click.option("--as", "role", default="node", help="Key that opens: the sponsor's, a member's or an aggregator's.")
+@click.option(
+    "--as",
+    "role",
+    default="node",
+    show_default=True,
+    help="Key that opens: the sponsor's, a member's or an aggregator's.",
+)
 def study_open(app: App, study: int, rounds: int | None, every: float, jsonl: bool, role: str) -> Shown:
     """Open the next round of STUDY; with --rounds open one after the other. A coordinator does this by itself."""
     from collegium.chain import intents
@@ -145,7 +151,10 @@ def _open(app: App, study: int, role: str, *, sponsor: bool = True) -> tuple[Any
     from collegium.chain import Contracts
     from collegium_client.home import Home
 
+    from .sending import require_key
+
     home = Home(app.home, password_file=app.password_file).require()
+    require_key(home, role)
     chain = home.chain(role)
     governance = Contracts(chain).governance(study)
     if sponsor and chain.signer.address != governance.sponsor:

@@ -105,7 +105,7 @@ def round_watch(app: App, study: int, jsonl: bool, rounds: int | None) -> Shown:
 
 @command(sends=True)
 @click.argument("study", type=int)
-@click.option("--as", "role", default="node", help="Key that opens: a member's or an aggregator's.")
+@click.option("--as", "role", default="node", show_default=True, help="Key that opens: a member's or an aggregator's.")
 def round_open(app: App, study: int, role: str) -> Shown:
     """Open the next round of STUDY, when no coordinator does."""
     from collegium.chain import Contracts, intents

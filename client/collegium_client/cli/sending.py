@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collegium.chain import Chain, Intent, Outbox, Receipt
 from collegium.chain.abi import interface, to_jsonable
 from collegium.cli.framework import App
+from collegium.errors import KeyMissingError
 
-__all__ = ["Sent", "send"]
+if TYPE_CHECKING:
+    from collegium_client.home import Home
+
+__all__ = ["Sent", "require_key", "send"]
+
+
+def require_key(home: Home, role: str) -> None:
+    """For commands that any key may send. Raises KeyMissingError that names the keys of this home."""
+    path = home.keystore(role)
+    if path.exists():
+        return
+    known = [found.stem for found in sorted((home.folder / "keystore").glob("*.json"))]
+    hint = "This home has no key. Make one with `collegium keys new NAME`, then name it with --as NAME."
+    if known:
+        hint = f"This home has {', '.join(known)}: name one with --as KEY."
+    raise KeyMissingError(f"There is no {role} key at {path}.", hint=hint)
 
 
 @dataclass(frozen=True)

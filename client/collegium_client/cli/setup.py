@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import rich_click as click
 
 from collegium.cli.framework import App, Shown, command, rpc_option
-from collegium.errors import CollegiumError, ConfigError, PreconditionError
+from collegium.errors import CollegiumError, ConfigError, PreconditionError, UsageError
 from collegium.files import write_atomically
 
 from . import reaching
@@ -33,7 +34,7 @@ __all__ = ["doctor", "init", "version"]
 @click.option("--store", "stores", multiple=True, help="Further store to read from; repeat for more.")
 @click.option("--push", "push", multiple=True, help="Store to push revealed updates to [default: the coordinators].")
 @click.option("--set", "extra", multiple=True, metavar="TABLE.NAME=VALUE", help="Any other setting, as in TOML.")
-@click.option("--force", is_flag=True, help="Write collegium.toml anew.")
+@click.option("--force", is_flag=True, help="Write collegium.toml anew; settings not given again are dropped.")
 def init(
     app: App,
     rpc_url: str | None,
@@ -58,12 +59,15 @@ def init(
         from collegium.chain.rpc import split_urls
 
         split_urls(rpc_url)
+    _check_given(deployment, coordinators, stores=(*stores, *push))
     document = tomlkit.document()
     document.add(tomlkit.comment("Settings of this party; `collegium config show` explains them."))
     if deployment is not None:
         from collegium.chain import Deployment
 
-        known = Deployment.load(deployment.expanduser()).chain_id if deployment.is_file() else chain_id
+        known = chain_id
+        if deployment.expanduser().is_file():
+            known = Deployment.load(deployment.expanduser()).chain_id
         if chain_id is not None and known != chain_id:
             raise ConfigError(f"{deployment} is of chain {known}, not {chain_id}.", hint="Leave --chain-id out.")
         chain_id = known
@@ -90,6 +94,8 @@ def init(
             section.update(given)
             document.add(table, section)
     check_document(tomlkit.dumps(document), source="An option or --set")
+    if path.exists():
+        _warn_of_dropped(app, path, tomlkit.dumps(document))
     for folder in ("keystore", "state", "store", "tls", "tasks", "logs"):
         (app.home / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(path, tomlkit.dumps(document).encode())
@@ -97,6 +103,42 @@ def init(
         {"home": str(app.home), "settings": str(path)},
         f"Made {app.home}.\nNext: collegium keys new institution; collegium keys new node; collegium doctor",
     )
+
+
+def _check_given(deployment: Path | None, coordinators: tuple[str, ...], *, stores: tuple[str, ...]) -> None:
+    """Before a home is made of it. Raises UsageError."""
+    if deployment is not None and not deployment.expanduser().exists():
+        raise UsageError(
+            f"There is no deployment at {deployment}.", hint="Name the file that the operator gave you; check its path."
+        )
+    for url in coordinators:
+        if re.fullmatch(r"https?://[^\s/]+\S*", url) is None:
+            raise UsageError(f"--coordinator {url!r} is no URL.", hint="Write https://HOST:PORT.")
+    for uri in stores:
+        if re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", uri) is None:
+            raise UsageError(f"{uri!r} is no address of a store.", hint="Write https://HOST:PORT or file:///FOLDER.")
+
+
+def _warn_of_dropped(app: App, path: Path, fresh: str) -> None:
+    """Tables and names that the file has and the new one has not."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        old = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+    except (OSError, UnicodeDecodeError, TOMLKitError):
+        app.warn(f"{path} could not be read; whatever was set in it is dropped.")
+        return
+    new = tomlkit.parse(fresh).unwrap()
+    dropped = []
+    for table, entries in old.items():
+        names = sorted(set(entries) - set(new.get(table, {}))) if isinstance(entries, dict) else []
+        if table not in new:
+            dropped.append(f"[{table}]" + (f" ({', '.join(names)})" if names else ""))
+        else:
+            dropped += [f"{table}.{name}" for name in names]
+    if dropped:
+        app.warn(f"Dropped from {path}: {', '.join(dropped)}. Set again what is needed: `collegium config set`.")
 
 
 @command()
@@ -272,7 +314,10 @@ def _check_admission(home: Any) -> str:
 
 
 def _no_coordinators() -> str:
-    raise _Warning("none: this hospital would carry every message itself", "collegium init --coordinator URL")
+    raise _Warning(
+        "none: this hospital would carry every message itself",
+        """collegium config set 'coordinators.urls=["URL"]'""",
+    )
 
 
 def _check_study(home: Any, study: int) -> str:

@@ -139,7 +139,13 @@ def stake_withdraw(app: App) -> Shown:
 
 
 @command(sends=True)
-@click.option("--as", "role", default="institution", help="Key that collects: institution, node or another alias.")
+@click.option(
+    "--as",
+    "role",
+    default="institution",
+    show_default=True,
+    help="Key that collects: institution, node or another alias.",
+)
 def stake_claim(app: App, role: str) -> Shown:
     """Collect what waits: releasable locks, shares of fines, held rewards, credit."""
     from collegium.chain import Contracts, intents

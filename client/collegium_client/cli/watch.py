@@ -14,7 +14,9 @@ __all__ = ["watch"]
 @command(signs=True)
 @click.argument("study", type=int)
 @click.option("--rounds", type=int, help="Stop when the study has this many final rounds [default: never].")
-@click.option("--as", "role", default="node", help="Funded key that refutes; it needs no membership.")
+@click.option(
+    "--as", "role", default="node", show_default=True, help="Funded key that refutes; it needs no membership."
+)
 @click.option("--jsonl", is_flag=True, help="Events as newline-delimited JSON on stdout.")
 @METRICS
 def watch(app: App, study: int, rounds: int | None, role: str, jsonl: bool, metrics: str | None) -> Shown:
