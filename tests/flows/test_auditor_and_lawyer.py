@@ -26,12 +26,16 @@ class Desk:
         self.home, self._capsys = home, capsys
 
     def __call__(self, *words: str | Path, code: int = 0) -> Any:
+        envelope = self.run(*words, code=code)
+        return envelope["error"] if code else envelope["data"]
+
+    def run(self, *words: str | Path, code: int = 0) -> Any:
+        """The whole envelope."""
         self._capsys.readouterr()
         ended = run([*map(str, words), "--home", str(self.home), "--json"])
         out, err = self._capsys.readouterr()
         assert ended == code, f"{words}: {ended}\n{out}\n{err}"
-        envelope = json.loads(out)
-        return envelope["error"] if code else envelope["data"]
+        return json.loads(out)
 
 
 @pytest.fixture
@@ -71,11 +75,24 @@ def test_from_the_annex_to_the_offline_audit(
     assert "40 days" in again["text"] and "at least 60 tokens" in again["text"]
     sheet = desk("study", "annex", study, "--sheet", "--format", "html")["text"]
     assert written["sha256"] in sheet and "openUpdates" in sheet
+    assert institution in sheet and f"chain id {network.record.chain_id}" in sheet
     assert desk("study", "annex", code=2)["code"] == "usage"
     desk("join", study, "--agreement", annex, "--accept-open-updates", "--yes")
     assert desk("store", "prune", "--study", study, "--dry-run") == {
         "study": 1, "retention_days": 40, "dry_run": True, "bytes": 0, "removed": [],
     }  # fmt: skip
+
+    # A plan that binds no contract works, and everybody who signs is told.
+    bare = tmp_path / "bare.toml"
+    bare.write_text(PLAN.format(hospitals=2).replace('agreement = "Public data."', "").replace("Two parameters.", ""))
+    for command in (("validate", bare), ("create", bare, "--yes")):
+        warned = " ".join(desk.run("study", *command)["warnings"])
+        assert "names no agreement" in warned and "no description" in warned
+    before, after = desk.run("study", "annex", "--plan", bare), desk.run("study", "annex", "2")
+    assert before["data"]["text"] == after["data"]["text"] and not after["data"]["is_agreement"]
+    for found in (before, after, desk.run("join", "2", "--accept-open-updates", "--yes")):
+        assert "names no agreement" in " ".join(found["warnings"])
+    assert "The plan names no agreement" in desk("study", "annex", "2", "--sheet")["text"]
 
     # The auditor has no home, and later no network.
     auditor = Desk(tmp_path / "auditor", capsys)
