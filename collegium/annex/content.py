@@ -144,7 +144,8 @@ def _leaves(terms: Terms) -> Section:
         "examples, or whether somebody was among them, can in some cases be inferred from updates, most easily where "
         "the data set is small. This study publishes the updates themselves; no noise is added and they are not "
         "encrypted. By joining, an institution signs that it agrees to this (the waiver for open updates). Whether it "
-        "may do so must be decided before it joins."
+        "may do so must be decided before it joins. The number of training steps can tell the number of examples, more "
+        "closely than the weight does, where each step takes a fixed number of them."
     )
     return Section("What leaves the institution, and who sees it", (table, warning))
 
