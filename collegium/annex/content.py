@@ -355,10 +355,7 @@ def build_sheet(
     terms: Terms, annex_digests: dict[str, str], *, study: int | None, sponsor: str | None,
     chain_id: int | None, contract: str,
 ) -> Document:  # fmt: skip
-    """What an institution signs when it joins. annex_digests: SHA-256 of the annex by form.
-
-    sponsor: the address that created the study; None before.
-    """
+    """What an institution signs when it joins. annex_digests: SHA-256 of the annex by form. sponsor: None before."""
     plan = terms.plan
     least = max(plan.unrevealed_fine, plan.range_fine, plan.equivocation_fine)
     covered = [form for form, digest in annex_digests.items() if digest == plan.agreement.hex()]
@@ -367,7 +364,6 @@ def build_sheet(
         agreement += f" (this annex, form {covered[0]})"
     rows = [
         ("Study", "not created yet" if study is None else str(study)),
-        ("Sponsor, who created the study", "not created yet" if sponsor is None else sponsor),
         ("Chain", f"chain id {chain_id}" if chain_id is not None else "not known yet"),
         ("Contract of the studies", contract or "not known yet"),
         ("Plan (planHash)", "0x" + compute_plan_hash(plan).hex()),
@@ -376,15 +372,19 @@ def build_sheet(
         ("Agreement, SHA-256 of its text", agreement),
         *((f"Annex, SHA-256 of the form {form}", digest) for form, digest in annex_digests.items()),
         ("Largest amount at risk as a member, at least", f"{format_tokens(least)} tokens"),
-        ("Worth of a token in money", "not set by this software: agreed outside of it"),
         ("Waiver", "openUpdates = true: “our updates are public to anybody”"),
     ]
+    beside = (("Sponsor, who created the study", sponsor or "not created yet"),
+              ("Worth of a token in money", "not set by this software: agreed outside of it"))  # fmt: skip
     return Document(
         f"Signature sheet of “{terms.title}”",
-        "The institution key signs one message (Join) over the fields below: with it, the institution agrees to the "
-        "plan, the agreement, the waiver and the largest amount at risk. “collegium audit” shows the signature, its "
-        "time and its transaction to anybody.",
-        (Section("What is signed", (Table(("Field", "Value"), tuple(rows)),)),),
+        "The institution key signs one message (Join) over the fields of section 1: with it, the institution agrees to "
+        "the plan, the agreement, the waiver and the largest amount at risk. “collegium audit” shows the signature, "
+        "its time and its transaction to anybody.",
+        (
+            Section("What is signed", (Table(("Field", "Value"), tuple(rows)),)),
+            Section("What is not signed", (Table(("Of what", "Is"), beside),)),
+        ),
     )
 
 
