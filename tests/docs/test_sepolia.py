@@ -19,7 +19,7 @@ from tests.flows.arena import free_ports
 pytestmark = [pytest.mark.chain, pytest.mark.flow, pytest.mark.slow, pytest.mark.xdist_group("ape")]
 
 PAGE = ROOT / "docs" / "sepolia.md"
-SECONDS = 500
+SECONDS = 800
 
 
 def test_the_walk_through(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def join(app: App, study: int, max_fine: str | None, accept_open_updates: bool, 
         if (held := open_study(home, chain, study).seat_of(institution)) and held.left is not None:
             raise PreconditionError(
                 f"{institution} left study {study}; a seat is given once and never again.",
-                hint="Join another study, or ask the sponsor for one. `collegium stake claim` releases the lock in time.",
+                hint="Join another study. `collegium stake claim` releases the lock once it may be released.",
             )
         home.salt_secret(study, create=True)
         return Shown({"study": study, "index": seat.index, "sent": False}, f"Seat {seat.index} is yours already.")
