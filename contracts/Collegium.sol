@@ -98,50 +98,50 @@ contract Collegium is Rounds, IRevisionListener {
         if (msg.sender != _refutations) revert CollegiumOnlyRefutations(msg.sender);
     }
 
-    // ---- studies: the rare half runs from its own code
+    // ---- studies: the rare half runs from its own code; the names of its parameters are for whoever reads the ABI
 
     /// @inheritdoc ICollegium
-    function allowReferee(address, bool, uint40, bytes calldata) external {
+    function allowReferee(address referee, bool allowed, uint40 deadline, bytes calldata approvals) external {
         _runStudies();
     }
 
     /// @inheritdoc ICollegium
-    function createStudy(Plan calldata, Format calldata) external returns (uint64) {
+    function createStudy(Plan calldata plan, Format calldata format) external returns (uint64 studyId) {
         _runStudies();
     }
 
     /// @inheritdoc ICollegium
-    function setStudyStatus(uint64, StudyStatus) external {
+    function setStudyStatus(uint64 studyId, StudyStatus status) external {
         _runStudies();
     }
 
     /// @inheritdoc ICollegium
-    function extendStudy(uint64, uint40) external {
+    function extendStudy(uint64 studyId, uint40 openUntil) external {
         _runStudies();
     }
 
     /// @inheritdoc ICollegium
-    function removeMember(uint64, address, uint40, bytes calldata) external {
+    function removeMember(uint64 studyId, address institution, uint40 deadline, bytes calldata approvals) external {
         _runStudies();
     }
 
     /// @inheritdoc ICollegium
-    function join(Join calldata, bytes calldata) external {
+    function join(Join calldata message, bytes calldata signature) external {
         _runStudies();
     }
 
     /// @inheritdoc ICollegium
-    function leave(uint64) external {
+    function leave(uint64 studyId) external {
         _runStudies();
     }
 
     /// @inheritdoc ICollegium
-    function enlist(uint64) external {
+    function enlist(uint64 studyId) external {
         _runStudies();
     }
 
     /// @inheritdoc ICollegium
-    function delist(uint64) external {
+    function delist(uint64 studyId) external {
         _runStudies();
     }
 
