@@ -59,7 +59,7 @@ def init(
         from collegium.chain.rpc import split_urls
 
         split_urls(rpc_url)
-    _check_given(deployment, coordinators, stores=(*stores, *push))
+    _check_given(app, deployment, chain_id or profile, coordinators, stores=(*stores, *push))
     document = tomlkit.document()
     document.add(tomlkit.comment("Settings of this party; `collegium config show` explains them."))
     if deployment is not None:
@@ -105,12 +105,17 @@ def init(
     )
 
 
-def _check_given(deployment: Path | None, coordinators: tuple[str, ...], *, stores: tuple[str, ...]) -> None:
-    """Before a home is made of it. Raises UsageError."""
+def _check_given(
+    app: App, deployment: Path | None, chain: object, coordinators: tuple[str, ...], *, stores: tuple[str, ...]
+) -> None:
+    """Before a home is made of it. chain: its id or profile, if given. Raises UsageError."""
     if deployment is not None and not deployment.expanduser().exists():
-        raise UsageError(
-            f"There is no deployment at {deployment}.", hint="Name the file that the operator gave you; check its path."
-        )
+        if chain is None:
+            raise UsageError(
+                f"There is no deployment at {deployment}.",
+                hint="Name the file that the operator gave you; give --chain-id, too, when the file comes later.",
+            )
+        app.warn(f"There is no deployment at {deployment} yet; nothing works before it is there.")
     for url in coordinators:
         if re.fullmatch(r"https?://[^\s/]+\S*", url) is None:
             raise UsageError(f"--coordinator {url!r} is no URL.", hint="Write https://HOST:PORT.")
