@@ -89,8 +89,9 @@ def test_killed_sender_pays_exactly_once(world: World, tmp_path: Path, point: st
 
 def _tick(world: World, stop: threading.Event) -> None:
     while not stop.is_set():
+        # Slowly: a payment must be seen in a block before another one lies on top of it.
+        time.sleep(1.0)
         world.mine()
-        time.sleep(0.3)
 
 
 def test_two_processes_with_one_outbox_pay_once(world: World, tmp_path: Path) -> None:
