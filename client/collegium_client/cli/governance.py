@@ -10,9 +10,7 @@ import rich_click as click
 
 from collegium.cli.framework import App, Shown, command
 from collegium.errors import PreconditionError, RevertedError, UnauthorizedError, UsageError
-from collegium.hours import parse_duration
-
-from .study import utc
+from collegium.hours import format_utc, parse_duration
 
 if TYPE_CHECKING:
     from collegium.chain import Chain, Intent, RoundView
@@ -71,11 +69,11 @@ def study_extend(app: App, study: int, until: str | None, by: str | None, role: 
     moment = _parse_moment(until) if until is not None else start + parse_duration(str(by))
     if moment <= start:
         raise PreconditionError(
-            f"{utc(moment)} is not later than {utc(start)}.",
+            f"{format_utc(moment)} is not later than {format_utc(start)}.",
             hint="A term is never cut short; `collegium study close` ends a study at once.",
         )
-    sent = _send(app, home, chain, intents.extend_study(study, moment), f"Let rounds open until {utc(moment)}?")
-    done = f"Rounds of study {study} may open until {utc(moment)}." if sent["sent"] else "Nothing was sent."
+    sent = _send(app, home, chain, intents.extend_study(study, moment), f"Let rounds open until {format_utc(moment)}?")
+    done = f"Rounds of study {study} may open until {format_utc(moment)}." if sent["sent"] else "Nothing was sent."
     return Shown({"study": study, "open_until": moment, **sent}, done)
 
 
@@ -193,7 +191,7 @@ def _why_not(study: int, governance: Governance) -> str:
     from collegium.records import StudyStatus
 
     if governance.status is StudyStatus.OPEN:
-        return f"The term of study {study} ended on {utc(governance.open_until)}."
+        return f"The term of study {study} ended on {format_utc(governance.open_until)}."
     return f"Study {study} is {governance.status.name.lower()}."
 
 

@@ -9,6 +9,7 @@ import rich_click as click
 
 from collegium.cli.framework import App, Shown, command
 from collegium.errors import CollegiumError, DeploymentMissingError, UsageError
+from collegium.hours import format_utc
 
 if TYPE_CHECKING:
     from collegium.chain import StudyView
@@ -68,13 +69,6 @@ def describe_status(view: StudyView, now: int) -> str:
     return view.status.name.lower()
 
 
-def utc(moment: int) -> str:
-    """Unix seconds as people write them."""
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
-
-
 @command()
 @click.argument("study", type=int)
 def study_show(app: App, study: int) -> Shown:
@@ -93,7 +87,7 @@ def study_show(app: App, study: int) -> Shown:
         app.warn(f"The published plan cannot be read now: {error.message}")
     root, cid, round_number = view.model
     now = chain.now()
-    term = f", rounds may open until {utc(view.open_until)}" if view.open_until else ""
+    term = f", rounds may open until {format_utc(view.open_until)}" if view.open_until else ""
     data = {
         "study": study,
         "title": title,
